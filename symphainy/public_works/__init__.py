@@ -1,0 +1,1 @@
+"""Adapters: one file each, each under the conformance suite of its port."""

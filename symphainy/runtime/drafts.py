@@ -1,0 +1,52 @@
+"""Events before they are written: one function for each that has a shape worth naming."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from symphainy.model import Artifact, ArtifactRef, Draft, Execution, Failure, JsonObject
+
+
+def of_execution(execution: Execution, event_type: str, payload: JsonObject) -> Draft:
+    return Draft(
+        event_type=event_type,
+        payload=payload,
+        session_id=execution.session_id,
+        execution_id=execution.execution_id,
+    )
+
+
+def transition(execution: Execution, artifact: Artifact, *, reason: str, **changes: str) -> Draft:
+    """`changes`: `lifecycle_state` or `status`."""
+    payload: JsonObject = {"artifact_id": artifact.artifact_id, "reason": reason, **changes}
+    payload["from"] = {name: str(getattr(artifact, name)) for name in changes}
+    return of_execution(execution, "artifact_transitioned", payload)
+
+
+def completed(
+    execution: Execution, *, result: Any, artifacts: dict[str, ArtifactRef], unasked: tuple[str, ...]
+) -> Draft:
+    payload: JsonObject = {"result": result, "artifacts": msgspec.to_builtins(artifacts)}
+    if unasked:
+        payload["unasked_steps"] = list(unasked)
+    return of_execution(execution, "execution_completed", payload)
+
+
+def failed(execution: Execution, failure: Failure, *, artifacts: dict[str, ArtifactRef], tried: int) -> Draft:
+    payload = {
+        "error": msgspec.to_builtins(failure),
+        "artifacts": msgspec.to_builtins(artifacts),
+        "attempts": tried,
+    }
+    return of_execution(execution, "execution_failed", payload)
+
+
+def cancelled(execution: Execution, *, by: str | None, reason: str | None) -> Draft:
+    failure = Failure(
+        code="cancelled",
+        message=f"cancelled by {by or 'the platform'}" + (f": {reason}" if reason else ""),
+        details={"by": by, "reason": reason},
+    )
+    return of_execution(execution, "execution_cancelled", {"error": msgspec.to_builtins(failure)})

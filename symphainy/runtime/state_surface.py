@@ -1,0 +1,399 @@
+"""The one way to read and write session and execution state, and the registry of artifacts.
+
+`StateSurface` is bound to a tenant and reads; `HandlerSurface` is bound to a running execution and writes too: what it
+writes
+is held and commits with the step or the outcome it belongs to, and its reads see what it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
+
+from symphainy.civic import data_steward, librarian
+from symphainy.errors import Conflict, FieldError, Invalid, NotFound, PolicyDenied
+from symphainy.model import (
+    Artifact,
+    ArtifactStatus,
+    Draft,
+    Execution,
+    JsonObject,
+    LifecycleState,
+    Materialization,
+    PendingStatus,
+    ProducedBy,
+    Session,
+)
+from symphainy.model.artifact import LIFECYCLE_MOVES, STATUS_MOVES
+from symphainy.model.json import merged
+from symphainy.ports import ArtifactFilter, ArtifactIn, ExecutionFilter, Guard, PendingFilter, TenantStore
+from symphainy.runtime import drafts
+
+if TYPE_CHECKING:
+    from symphainy.runtime.steps import RunContext
+
+LINEAGE_MAX = 2000
+SCAN_PAGE = 200
+
+
+def recordable(value: Any, what: str) -> None:
+    """Raises `PolicyDenied` when the Data Steward says that `value` may not stand in log or state."""
+    decision = data_steward.may_record(value)
+    if not decision.allowed:
+        raise PolicyDenied(
+            f"{what} may not be recorded: {decision.reason}. {decision.remedy}",
+            policy=decision.policy,
+            reason=decision.reason,
+        )
+
+
+class StateSurface:
+    """Reads, bound to one tenant."""
+
+    def __init__(self, tenant: TenantStore, accepted_types: Callable[[str], tuple[str, ...]]) -> None:
+        self._tenant = tenant
+        self._accepted_types = accepted_types
+
+    def _own(self, tenant_id: str) -> None:
+        if tenant_id != self._tenant.tenant_id:
+            raise NotFound(f"nothing of tenant {tenant_id!r} can be seen from here", tenant_id=tenant_id)
+
+    async def _session(self, session_id: str) -> Session:
+        session = await self._tenant.session(session_id)
+        if session is None:
+            raise NotFound(f"no session {session_id}", session_id=session_id)
+        return session
+
+    async def _execution(self, execution_id: str) -> Execution:
+        execution = await self._tenant.execution(execution_id)
+        if execution is None:
+            raise NotFound(f"no execution {execution_id}", execution_id=execution_id)
+        return execution
+
+    async def get_session_state(self, session_id: str, tenant_id: str) -> JsonObject:
+        self._own(tenant_id)
+        return (await self._session(session_id)).context
+
+    async def get_execution_state(self, execution_id: str, tenant_id: str) -> JsonObject:
+        self._own(tenant_id)
+        wanted = ("execution_id", "status", "intent_id", "artifacts", "events", "error", "state")
+        whole = msgspec.to_builtins(await self._execution(execution_id))
+        return {name: whole[name] for name in wanted}
+
+    async def list_executions(
+        self, tenant_id: str, *, session_id: str | None = None, status: str | None = None, limit: int = 50
+    ) -> tuple[Execution, ...]:
+        self._own(tenant_id)
+        page = await self._tenant.executions(ExecutionFilter(session_id=session_id, status=status), limit=limit)
+        return page.items
+
+    async def find_artifact(self, artifact_id: str) -> Artifact | None:
+        return await self._tenant.artifact(artifact_id)
+
+    async def resolve_artifact(self, artifact_id: str, tenant_id: str) -> Artifact:
+        self._own(tenant_id)
+        found = await self.find_artifact(artifact_id)
+        if found is None:
+            raise NotFound(f"no artifact {artifact_id}", artifact_id=artifact_id)
+        return found
+
+    async def list_artifacts(
+        self,
+        tenant_id: str,
+        *,
+        artifact_type: str | None = None,
+        lifecycle_state: str | None = None,
+        session_id: str | None = None,
+        parent_artifact_id: str | None = None,
+        eligible_for: str | None = None,
+        text: str | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> tuple[Artifact, ...]:
+        self._own(tenant_id)
+        where, matches = self.artifact_query(
+            artifact_type=artifact_type,
+            lifecycle_state=lifecycle_state,
+            session_id=session_id,
+            parent_artifact_id=parent_artifact_id,
+            eligible_for=eligible_for,
+            text=text,
+        )
+        found: list[Artifact] = []
+        before: int | None = None
+        while len(found) < offset + limit:
+            page = await self._tenant.artifacts(where, limit=SCAN_PAGE, before=before)
+            found += [artifact for artifact in page.items if matches(artifact)]
+            if page.next_cursor is None:
+                break
+            before = int(page.next_cursor)
+        return tuple(found[offset : offset + limit])
+
+    def artifact_query(
+        self,
+        *,
+        artifact_type: str | None,
+        lifecycle_state: str | None,
+        session_id: str | None,
+        parent_artifact_id: str | None,
+        eligible_for: str | None,
+        text: str | None = None,
+    ) -> tuple[ArtifactFilter, Callable[[Artifact], bool]]:
+        """What the store can filter, and what the Librarian has to look at. Raises `Invalid` for an unknown state."""
+        if lifecycle_state is not None and lifecycle_state not in set(LifecycleState):
+            states = ", ".join(LifecycleState)
+            raise Invalid(
+                f"{lifecycle_state!r} is no lifecycle state; there are {states}",
+                errors=[FieldError("/lifecycle_state", f"one of {states}")],
+            )
+        accepts = None if eligible_for is None else self._accepted_types(eligible_for)
+        types = (artifact_type,) if artifact_type is not None else (accepts or ())
+
+        def matches(artifact: Artifact) -> bool:
+            if accepts is not None and not librarian.eligible(artifact, accepts).allowed:
+                return False
+            return text is None or librarian.matches_text(artifact, text).allowed
+
+        where = ArtifactFilter(
+            artifact_types=types,
+            lifecycle_states=() if lifecycle_state is None else (lifecycle_state,),
+            session_id=session_id,
+            parent_artifact_id=parent_artifact_id,
+        )
+        return where, matches
+
+    async def lineage(self, artifact_id: str, tenant_id: str, *, direction: str = "both") -> JsonObject:
+        """Raises `Invalid` for an unknown direction and `NotFound`."""
+        if direction not in ("up", "down", "both"):
+            raise Invalid(
+                f"{direction!r} is no direction; use up, down or both",
+                errors=[FieldError("/direction", "one of up, down, both")],
+            )
+        nodes = {artifact_id: await self.resolve_artifact(artifact_id, tenant_id)}
+        edges: dict[tuple[str, str], None] = {}
+        if direction in ("up", "both"):
+            await self._climb(artifact_id, nodes, edges)
+        if direction in ("down", "both"):
+            await self._descend(artifact_id, nodes, edges)
+        return {
+            "nodes": list(nodes.values()),
+            "edges": [{"parent": parent, "child": child} for parent, child in edges],
+            "truncated": len(nodes) >= LINEAGE_MAX,
+        }
+
+    async def _climb(self, start: str, nodes: dict[str, Artifact], edges: dict[tuple[str, str], None]) -> None:
+        todo = [start]
+        while todo and len(nodes) < LINEAGE_MAX:
+            child = nodes[todo.pop()]
+            for parent_id in child.parent_artifacts:
+                edges[parent_id, child.artifact_id] = None
+                if parent_id not in nodes:
+                    parent = await self.find_artifact(parent_id)
+                    if parent is not None:
+                        nodes[parent_id] = parent
+                        todo.append(parent_id)
+
+    async def _descend(self, start: str, nodes: dict[str, Artifact], edges: dict[tuple[str, str], None]) -> None:
+        todo = [start]
+        while todo and len(nodes) < LINEAGE_MAX:
+            parent_id = todo.pop()
+            for child in await self._tenant.children(parent_id):
+                edges[parent_id, child.artifact_id] = None
+                if child.artifact_id not in nodes:
+                    nodes[child.artifact_id] = child
+                    todo.append(child.artifact_id)
+
+    async def pending_intent(self, *, intent_type: str, target_artifact_id: str) -> tuple[str, JsonObject] | None:
+        where = PendingFilter(
+            intent_type=intent_type, target_artifact_id=target_artifact_id, status=PendingStatus.PENDING
+        )
+        found = await self._tenant.pending(where, limit=SCAN_PAGE)
+        return (found[-1].pending_id, found[-1].parameters) if found else None
+
+
+class HandlerSurface(StateSurface):
+    """Reads and writes of one running execution."""
+
+    def __init__(self, tenant: TenantStore, accepted_types: Callable[[str], tuple[str, ...]], run: RunContext) -> None:
+        super().__init__(tenant, accepted_types)
+        self._run = run
+        self._contexts: dict[str, JsonObject] = {}
+        self._artifacts: dict[str, Artifact] = {}
+
+    # --- session and execution state ---
+
+    async def get_session_state(self, session_id: str, tenant_id: str) -> JsonObject:
+        self._own(tenant_id)
+        if session_id in self._contexts:
+            return self._contexts[session_id]
+        return await super().get_session_state(session_id, tenant_id)
+
+    async def set_session_state(self, session_id: str, tenant_id: str, state: JsonObject) -> None:
+        await self._write_session(session_id, tenant_id, {"context": state, "replace": True}, state)
+
+    async def update_session_state(self, session_id: str, tenant_id: str, changes: JsonObject) -> JsonObject:
+        state = merged(await self.get_session_state(session_id, tenant_id), changes)
+        # The event says what changed, not what came out: the store merges it into whatever stands there at commit.
+        await self._write_session(session_id, tenant_id, {"context": changes}, state)
+        return state
+
+    async def _write_session(self, session_id: str, tenant_id: str, payload: JsonObject, state: JsonObject) -> None:
+        self._own(tenant_id)
+        recordable(payload, "session state")
+        await self._session(session_id)
+        draft = Draft(
+            event_type="session_updated",
+            payload=payload,
+            session_id=session_id,
+            execution_id=self._run.execution_id if session_id == self._run.session_id else None,
+        )
+        self._contexts[session_id] = state
+        self._run.hold(draft)
+
+    async def set_execution_state(self, execution_id: str, tenant_id: str, state: JsonObject) -> None:
+        self._own(tenant_id)
+        if execution_id != self._run.execution_id:
+            raise Invalid(f"an execution sets its own state only; this is {self._run.execution_id}, not {execution_id}")
+        recordable(state, "execution state")
+        self._run.execution_state = state
+        self._run.hold(drafts.of_execution(self._run.execution, "execution_state_set", {"state": state}))
+
+    async def get_execution_state(self, execution_id: str, tenant_id: str) -> JsonObject:
+        found = await super().get_execution_state(execution_id, tenant_id)
+        if execution_id == self._run.execution_id and self._run.execution_state is not None:
+            found["state"] = self._run.execution_state
+        return found
+
+    async def delete_state(
+        self, tenant_id: str, *, session_id: str | None = None, execution_id: str | None = None
+    ) -> None:
+        if session_id is not None:
+            await self.set_session_state(session_id, tenant_id, {})
+        if execution_id is not None:
+            await self.set_execution_state(execution_id, tenant_id, {})
+
+    # --- artifacts ---
+
+    async def find_artifact(self, artifact_id: str) -> Artifact | None:
+        return self._artifacts.get(artifact_id) or await super().find_artifact(artifact_id)
+
+    async def register_artifact(
+        self,
+        *,
+        artifact_type: str,
+        artifact_id: str | None = None,
+        tenant_id: str | None = None,
+        produced_by: Mapping[str, str] | None = None,
+        semantic_descriptor: JsonObject | None = None,
+        semantic_payload: Any = None,
+        parent_artifacts: Sequence[str] = (),
+        materializations: Sequence[Materialization] = (),
+        lifecycle_state: str = "READY",
+    ) -> Artifact:
+        if tenant_id is not None:
+            self._own(tenant_id)
+        run = self._run
+        producer = ProducedBy(intent=run.intent.intent_type, execution_id=run.execution_id)
+        if produced_by is not None and dict(produced_by) != msgspec.to_builtins(producer):
+            raise Invalid(f"produced_by is {dict(produced_by)}, but this is {msgspec.to_builtins(producer)}")
+        if lifecycle_state not in (LifecycleState.READY, LifecycleState.PENDING):
+            raise Invalid(f"an artifact is registered READY or PENDING, not {lifecycle_state!r}")
+        call, own_id = run.call_key("register_artifact", "art")
+        recalled = await self._recalled(call)
+        if recalled is not None:
+            return recalled
+        for parent_id in parent_artifacts:
+            if await self.find_artifact(parent_id) is None:
+                raise NotFound(f"no artifact {parent_id} to be a parent", artifact_id=parent_id)
+        recordable(semantic_payload, "the semantic payload")
+        recordable(semantic_descriptor, "the semantic descriptor")
+        document = {
+            "artifact_id": artifact_id or own_id,
+            "artifact_type": artifact_type,
+            "produced_by": msgspec.to_builtins(producer),
+            "lifecycle_state": LifecycleState.PENDING.value,
+            "semantic_descriptor": semantic_descriptor or {},
+            "semantic_payload": semantic_payload,
+            "parent_artifacts": list(parent_artifacts),
+            "materializations": msgspec.to_builtins(tuple(materializations)),
+        }
+        if await self.find_artifact(document["artifact_id"]) is not None:
+            raise Conflict(f"artifact {document['artifact_id']} exists already", artifact_id=document["artifact_id"])
+        payload = {"artifact": document, "call": call, "becomes": lifecycle_state}
+        artifact = await run.register(drafts.of_execution(run.execution, "artifact_registered", payload))
+        self._artifacts[artifact.artifact_id] = artifact
+        run.produced[artifact.artifact_id] = LifecycleState(lifecycle_state)
+        return artifact
+
+    async def _recalled(self, call: str) -> Artifact | None:
+        """What an earlier run of the handler registered by the same call."""
+        artifact_id = self._run.history.registered.get(call)
+        return None if artifact_id is None else await self.find_artifact(artifact_id)
+
+    async def transition_artifact(self, artifact_id: str, lifecycle_state: str, reason: str) -> Artifact:
+        artifact = await self.resolve_artifact(artifact_id, self._tenant.tenant_id)
+        lawful = LIFECYCLE_MOVES[artifact.lifecycle_state]
+        if lifecycle_state not in lawful:
+            after = ", ".join(sorted(lawful)) or "nothing"
+            raise Conflict(
+                f"artifact {artifact_id} is {artifact.lifecycle_state}; it may become {after}, not {lifecycle_state}",
+                artifact_id=artifact_id,
+                lifecycle_state=artifact.lifecycle_state,
+            )
+        self._hold_transition(artifact, reason, lifecycle_state=lifecycle_state)
+        moved = replace(artifact, lifecycle_state=LifecycleState(lifecycle_state))
+        self._artifacts[artifact_id] = moved
+        return moved
+
+    async def set_artifact_status(self, artifact_id: str, status: str, reason: str) -> Artifact:
+        artifact = await self.resolve_artifact(artifact_id, self._tenant.tenant_id)
+        lawful = STATUS_MOVES[artifact.status]
+        if status not in lawful:
+            after = ", ".join(sorted(lawful)) or "nothing"
+            raise Conflict(
+                f"artifact {artifact_id} is {artifact.status}; it may become {after}, not {status}",
+                artifact_id=artifact_id,
+                status=artifact.status,
+            )
+        self._hold_transition(artifact, reason, status=status)
+        moved = replace(artifact, status=ArtifactStatus(status))
+        self._artifacts[artifact_id] = moved
+        return moved
+
+    def _hold_transition(self, artifact: Artifact, reason: str, **changes: str) -> None:
+        guards: tuple[Guard, ...] = ()
+        if artifact.artifact_id not in self._artifacts:
+            guards = (
+                ArtifactIn(
+                    artifact_id=artifact.artifact_id,
+                    lifecycle_state=artifact.lifecycle_state,
+                    status=artifact.status,
+                ),
+            )
+        self._run.hold(drafts.transition(self._run.execution, artifact, reason=reason, **changes), *guards)
+
+    # --- pending intents ---
+
+    async def create_pending_intent(self, *, intent_type: str, target_artifact_id: str, parameters: JsonObject) -> str:
+        recordable(parameters, "the parameters of the pending intent")
+        self._accepted_types(intent_type)
+        _, pending_id = self._run.call_key("create_pending_intent", "int")
+        payload = {
+            "pending_id": pending_id,
+            "intent_type": intent_type,
+            "target_artifact_id": target_artifact_id,
+            "parameters": parameters,
+        }
+        self._run.hold(drafts.of_execution(self._run.execution, "pending_intent_created", payload))
+        return pending_id
+
+    async def complete_pending_intent(self, pending_id: str) -> None:
+        payload = {
+            "pending_id": pending_id,
+            "status": PendingStatus.COMPLETED.value,
+            "execution_id": self._run.execution_id,
+        }
+        self._run.hold(drafts.of_execution(self._run.execution, "pending_intent_changed", payload))
