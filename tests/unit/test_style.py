@@ -36,9 +36,7 @@ def broad_handlers(source: Module) -> Iterator[str]:
         if isinstance(node, ast.ExceptHandler) and catches_everything(node):
             yield f"{source.path}:{node.lineno}: catch the named error that you can do something about"
     for call, called in calls(source.tree):
-        if called.split(".")[-1] == "suppress" and {"Exception", "BaseException"} & set(
-            map(dotted, call.args)
-        ):
+        if called.split(".")[-1] == "suppress" and {"Exception", "BaseException"} & set(map(dotted, call.args)):
             yield f"{source.path}:{call.lineno}: suppress the named error that may be ignored, and say why"
 
 
@@ -133,18 +131,14 @@ def test_every_module_is_named_for_its_subject() -> None:
 
 def test_the_runtime_knows_no_intent_by_name() -> None:
     providers = ("symphainy.capabilities", "symphainy.agents")
-    names = {
-        name for source in modules() if source.name.startswith(providers) for name in intent_names(source)
-    }
+    names = {name for source in modules() if source.name.startswith(providers) for name in intent_names(source)}
     runtime = [source for source in modules() if source.path.startswith("symphainy/runtime")]
     assert found(line for source in runtime for line in mentions(source, names)) == []
 
 
 def test_nothing_is_left_for_later() -> None:
     folders = ("symphainy", "tests", "bench", "examples")
-    files = [
-        path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in WRITTEN_BY_HAND
-    ]
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in WRITTEN_BY_HAND]
     ours = [path for path in files if "samples" not in path.parts and ".min" not in path.suffixes]
     marked = [
         f"{path.relative_to(ROOT)}:{number}: do it, or open an issue"
