@@ -419,8 +419,11 @@ class Telemetry(Protocol):
         """One duration."""
 
     def gauge(self, name: str, value: float, **labels: str) -> None: ...
-    def span(self, name: str, **attributes: str) -> AbstractContextManager[None]:
-        """A trace span around what runs inside; ids belong here."""
+    def span(self, name: str, *, parent: str | None = None, **attributes: str) -> AbstractContextManager[None]:
+        """A trace span around what runs inside; ids belong here. `parent`: a `trace()` of elsewhere that it goes on from."""
+
+    def trace(self) -> str | None:
+        """The span that is running, as a W3C `traceparent`, to be kept with work that goes on elsewhere. None without."""
 
 
 class PublicWorks(Protocol):

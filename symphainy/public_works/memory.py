@@ -256,6 +256,10 @@ class MemoryTenantStore:
     async def execution(self, execution_id: str) -> Execution | None:
         return _copied(self._rows.executions.get(execution_id), Execution | None)
 
+    async def execution_at(self, execution_id: str) -> tuple[Execution, int] | None:
+        execution = await self.execution(execution_id)
+        return None if execution is None else (execution, self._rows.last_seq(execution_id))
+
     async def executions(self, where: ExecutionFilter, *, limit: int, before: int | None = None) -> Page[Execution]:
         found = [
             e

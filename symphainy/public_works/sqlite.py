@@ -57,6 +57,10 @@ NOISE_BLOCK = 1 << 14
 _encode = msgspec.json.Encoder().encode
 
 
+#: Columns that an event after the first may change.
+CHANGING = frozenset({"doc", "status", "lifecycle_state"})
+
+
 class _Kind(msgspec.Struct, frozen=True, kw_only=True):
     """How one kind of value is kept: `columns` beside the document are what its table is searched by."""
 
@@ -73,7 +77,8 @@ class _Kind(msgspec.Struct, frozen=True, kw_only=True):
     def upsert(self) -> str:
         names = ("tenant_id", self.id_column, *self.columns, "doc")
         marks = ", ".join("?" * len(names))
-        updates = ", ".join(f"{name} = excluded.{name}" for name in (*self.columns, "doc"))
+        # Only what can change is named: an index on the rest is then not touched by an update.
+        updates = ", ".join(f"{name} = excluded.{name}" for name in (*self.columns, "doc") if name in CHANGING)
         return (
             f"INSERT INTO {self.table} ({', '.join(names)}) VALUES ({marks}) "
             f"ON CONFLICT (tenant_id, {self.id_column}) DO UPDATE SET {updates}"
@@ -118,7 +123,11 @@ _UPSERT_HEAD = (
     "INSERT INTO heads (tenant_id, position, chain) VALUES (?, ?, ?) "
     "ON CONFLICT (tenant_id) DO UPDATE SET position = excluded.position, chain = excluded.chain"
 )
-_UPSERT_WORK = f"INSERT OR REPLACE INTO work ({_WORK_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_UPSERT_WORK = (
+    f"INSERT INTO work ({_WORK_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (tenant_id, execution_id) DO UPDATE SET ready_at_ms = excluded.ready_at_ms, "
+    "owner = excluded.owner, fence = excluded.fence, lease_until_ms = excluded.lease_until_ms"
+)
 _UPSERT_KEY = (
     "INSERT OR REPLACE INTO keys (tenant_id, user_id, key, fingerprint, execution_id, expires_at_ms) "
     "VALUES (?, ?, ?, ?, ?, ?)"

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import msgspec
 
 from symphainy.capability import UploadedContent
+from symphainy.civic import post_office
 from symphainy.civic.security_guard import Action
 from symphainy.door import Health, IntentRequest, OpenedContent, RealmInfo, Refusal
 from symphainy.errors import FieldError, Invalid, NotFound, SymphainyError
@@ -251,6 +252,9 @@ class RuntimeDoor:
         await self._enter(Action.READ)
         await self._execution(execution_id)
         async for event in follow(self._tenant, self._engine.hot, execution_id, after=after):
+            decision = post_office.may_receive(self._caller, event, execution_id=execution_id)
+            if not decision.allowed:
+                raise NotFound(f"no execution {execution_id}", execution_id=execution_id)
             yield event
 
     # --- pending intents ---
@@ -401,9 +405,7 @@ class RuntimeDoor:
             await self._engine.sessions.find(self._caller.tenant_id, session_id), session_id
         )
         await self._governance.require_session_use(self._caller, session, action="upload")
-        stored = await self._engine.blobs.put(
-            self._caller.tenant_id, chunks, size_max=self._engine.limits.upload_bytes_max
-        )
+        stored = await self._engine.blobs.put(self._caller.tenant_id, self._metered(chunks))
         assert spec.declaration.from_upload is not None, "the registry names an intent that takes no uploads"
         made = spec.declaration.from_upload(
             UploadedContent(
@@ -422,6 +424,14 @@ class RuntimeDoor:
         )
         return await self._engine.accept(self._caller, request, request_id=self._request_id)
 
+    async def _metered(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The stream, until the Traffic Cop says that it is too large."""
+        size = 0
+        async for chunk in chunks:
+            size += len(chunk)
+            await self._governance.require_upload(self._caller, size)
+            yield chunk
+
     # --- the log and the platform ---
 
     async def wal_events(
@@ -437,8 +447,8 @@ class RuntimeDoor:
         where = EventFilter(session_id=session_id, execution_id=execution_id, event_type=event_type)
         wanted = _limit(limit)
         found = await self._tenant.events(where, after=after, limit=wanted + 1)
-        items = found[:wanted]
-        return Page(items=items, next_cursor=str(items[-1].position) if len(found) > wanted else None)
+        items = tuple(event for event in found[:wanted] if post_office.may_receive(self._caller, event).allowed)
+        return Page(items=items, next_cursor=str(found[wanted - 1].position) if len(found) > wanted else None)
 
     async def health(self) -> Health:
         return await self._api.health()

@@ -18,6 +18,7 @@ from symphainy.errors import FieldError, Invalid, LeaseLost, NotFound, StoreFail
 from symphainy.model import (
     ArtifactRef,
     Caller,
+    Decision,
     Draft,
     Execution,
     Failure,
@@ -93,6 +94,7 @@ class Engine:
             clock=clock,
             ids=ids,
             offload=offload,
+            telemetry=telemetry,
             accepted_types=registry.accepted_types,
             inline_bytes_max=limits.inline_bytes_max,
             content_bytes_max=limits.upload_bytes_max,
@@ -104,6 +106,13 @@ class Engine:
 
     async def accept(self, caller: Caller, request: IntentRequest, *, request_id: str | None = None) -> Submitted:
         """Returns when the intent is on disk, before its handler has run."""
+        began = self.clock.monotonic()
+        with self.telemetry.span("admission", intent_type=request.intent_type, tenant_id=caller.tenant_id):
+            submitted = await self._accept(caller, request, request_id)
+        self.telemetry.observe("admission", self.clock.monotonic() - began)
+        return submitted
+
+    async def _accept(self, caller: Caller, request: IntentRequest, request_id: str | None) -> Submitted:
         governance = self.governance
         governance.require_open()
         governance.require_tenant(caller, request.tenant_id)
@@ -236,6 +245,7 @@ class Engine:
 
         Raises `LeaseLost` when another worker owns it by now, and whatever the store raises when it cannot write.
         """
+        began = self.clock.monotonic()
         execution = claim.execution
         history = await self._history(execution)
         context = RunContext(self._tools, execution, claim.fence, history, dict(history.intent.get("metadata", {})))
@@ -244,6 +254,7 @@ class Engine:
         if error is None:
             assert handled.value is not None, "a handler that did not fail returned nothing"
             error = (await attempt(self._complete(context, handled.value), what="the outcome")).error
+        self.telemetry.observe("execution", self.clock.monotonic() - began, intent_type=execution.intent_type)
         if error is None:
             return
         if isinstance(error, (LeaseLost, StoreFailed)):
@@ -410,16 +421,18 @@ def _require_consistent(context: RunContext) -> None:
         raise NotFound("an execution without an id cannot run")
 
 
-def _refusal(execution: Execution, decision: Any) -> Draft:
+def _refusal(execution: Execution, decision: Decision) -> Draft:
+    """For operators: it stands in the session's log, not in the stream of the execution, which the tenant shares."""
     payload = {
         "action": "handler",
         "allowed": False,
         "policy": decision.policy,
         "reason": decision.reason,
         "user_id": execution.user_id,
+        "execution_id": execution.execution_id,
         "count": 1,
     }
-    return drafts.of_execution(execution, "policy_decided", payload)
+    return Draft(event_type="policy_decided", payload=payload, session_id=execution.session_id)
 
 
 def _decoded(value: str) -> bytes:

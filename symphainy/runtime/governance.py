@@ -144,7 +144,8 @@ class Governance:
         if not security_guard.may_see(caller, tenant_id=tenant_id, session_id=session_id).allowed:
             raise NotFound(f"no {what}")
 
-    async def require_upload(self, caller: Caller, size: int | None) -> None:
+    async def require_upload(self, caller: Caller, size: int) -> None:
+        """Raises `TooLarge`. `size` is what has arrived so far, of a stream that goes on."""
         decision = traffic_cop.upload_allowed(size, self._limits.upload_bytes_max)
         if not decision.allowed:
             await self._record(caller, decision, action="upload")

@@ -33,7 +33,7 @@ from symphainy.model import (
 from symphainy.model.decision import Decision
 from symphainy.model.instant import instant, moment
 from symphainy.model.json import canonical, parse
-from symphainy.ports import ArtifactAbsent, Blobs, Clock, Committed, Guard, Holds, Ids, Offload
+from symphainy.ports import ArtifactAbsent, Blobs, Clock, Committed, Guard, Holds, Ids, Offload, Telemetry
 from symphainy.runtime import drafts
 from symphainy.runtime.attempt import Outcome, Suspended, attempt, failure_of
 from symphainy.runtime.history import History
@@ -71,6 +71,7 @@ class Tools:
         clock: Clock,
         ids: Ids,
         offload: Offload,
+        telemetry: Telemetry,
         accepted_types: Callable[[str], tuple[str, ...]],
         inline_bytes_max: int,
         content_bytes_max: int,
@@ -81,6 +82,7 @@ class Tools:
         self.clock = clock
         self.ids = ids
         self.offload = offload
+        self.telemetry = telemetry
         self.accepted_types = accepted_types
         self.inline_bytes_max = inline_bytes_max
         self.content_bytes_max = content_bytes_max
@@ -252,10 +254,13 @@ class RunContext:
             raise IntentRefused(failed["code"], failed["message"], failed["details"])
         held = _Held(key)
         token = _STEP.set(held)
+        began = self._tools.clock.monotonic()
         try:
-            outcome = await attempt(self._call(fn, args), timeout_s=timeout_s, what=f"step {key!r}")
+            with self._tools.telemetry.span("step", step=key, execution_id=self.execution_id):
+                outcome = await attempt(self._call(fn, args), timeout_s=timeout_s, what=f"step {key!r}")
         finally:
             _STEP.reset(token)
+        self._tools.telemetry.observe("step", self._tools.clock.monotonic() - began)
         if outcome.error is not None:
             await self._failed(key, outcome, retry or NO_RETRY)
             raise outcome.error

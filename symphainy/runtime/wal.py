@@ -56,17 +56,20 @@ class WriteAheadLog:
         return await self.store.tenant(tenant_id).events(where, after=after, limit=limit)
 
     async def replay(self, tenant_id: str, *, session_id: str | None = None) -> Projection:
-        """State from events alone: of the tenant, or of one session and its executions."""
-        rebuilt = Projection()
-        tenant, after = self.store.tenant(tenant_id), 0
-        while page := await tenant.events(EventFilter(session_id=session_id), after=after, limit=PAGE):
-            for event in page:
-                fold(rebuilt, event)
-            after = page[-1].position
-        return rebuilt
+        return await replay(self.store.tenant(tenant_id), session_id=session_id)
 
     async def verify(self, tenant_id: str) -> Verdict:
         return await verify(self.store.tenant(tenant_id))
+
+
+async def replay(tenant: TenantStore, *, session_id: str | None = None) -> Projection:
+    """State from events alone: of the tenant, or of one session and its executions."""
+    rebuilt, after = Projection(), 0
+    while page := await tenant.events(EventFilter(session_id=session_id), after=after, limit=PAGE):
+        for event in page:
+            fold(rebuilt, event)
+        after = page[-1].position
+    return rebuilt
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
