@@ -14,7 +14,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Protocol, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar, get_type_hints, overload
 
 from pydantic import BaseModel
 
@@ -220,10 +220,20 @@ class ExecutionContext(Protocol):
     @property
     def steward(self) -> Steward: ...
 
+    @overload
     async def step(
         self,
         name: str,
-        fn: Callable[..., T | Awaitable[T]],
+        fn: Callable[..., Awaitable[T]],
+        *args: Any,
+        retry: RetryPolicy | None = None,
+        timeout_s: float | None = None,
+    ) -> T: ...
+    @overload
+    async def step(
+        self,
+        name: str,
+        fn: Callable[..., T],
         *args: Any,
         retry: RetryPolicy | None = None,
         timeout_s: float | None = None,

@@ -246,9 +246,9 @@ class Store(Protocol):
     async def release(self, owner: str) -> int:
         """Hand back every lease of `owner` at once. Returns how many."""
 
-    async def next_due_ms(self) -> int | None:
+    async def next_due_ms(self, *, after_ms: int | None = None) -> int | None:
         """Unix milliseconds when the next unclaimed execution is due or the next lease ends; None when there is
-        none.
+        none. `after_ms`: only moments later than that.
         """
 
     async def probe(self) -> Probe:
@@ -426,6 +426,21 @@ class Telemetry(Protocol):
         """The span that is running, as a W3C `traceparent`, to be kept with work that goes on elsewhere. None without."""
 
 
+class LocalFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is open, to be read once from `chunks`."""
+
+    name: str
+    size_bytes: int
+    chunks: AsyncIterator[bytes]
+
+
+class LocalFiles(Protocol):
+    """Files of this machine, under the folders that the settings allow: in production there are none."""
+
+    async def open(self, path: str) -> LocalFile:
+        """`Denied` outside of those folders, also by way of links and `..`; `NotFound` where no ordinary file is."""
+
+
 class PublicWorks(Protocol):
     """What a capability may use of the outside world. All of it is bound to nothing: pass the tenant."""
 
@@ -439,3 +454,5 @@ class PublicWorks(Protocol):
     def offload(self) -> Offload: ...
     @property
     def sentences(self) -> SentenceModel: ...
+    @property
+    def files(self) -> LocalFiles: ...

@@ -109,7 +109,7 @@ def may_materialize(
     retention_days: int,
     now: Instant,
 ) -> Decision:
-    """May `size_bytes` be kept in this form for `retention_days` from `now`? By default, no."""
+    """May `size_bytes` be kept in this form, for `retention_days` from when the contract was issued? By default, no."""
     if contract is None:
         return refuse(
             MATERIALIZATION,
@@ -128,11 +128,11 @@ def may_materialize(
         return refuse(MATERIALIZATION, f"{name} allows {allowed}, not {materialization_type!r}")
     if size_bytes > contract.size_bytes_max:
         return refuse(MATERIALIZATION, f"{size_bytes} bytes; {name} allows at most {contract.size_bytes_max}")
-    if retention_days > contract.retention_days or _after_days(now, retention_days) > contract.expires_at:
+    # Counted from the issue, as the contract counts: what it allows in full is allowed on its last day too.
+    if retention_days > contract.retention_days:
         return refuse(
             MATERIALIZATION,
-            f"{retention_days} days from {now}; {name} allows {contract.retention_days} days, until "
-            f"{contract.expires_at}",
+            f"{retention_days} days; {name} allows {contract.retention_days}, until {contract.expires_at}",
         )
     return allow(
         MATERIALIZATION,

@@ -10,6 +10,7 @@ refusal_key(bucket, now_s)                        refusals with one key are reco
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from enum import StrEnum
 from typing import TypeAlias
@@ -97,7 +98,18 @@ def bucket(caller: Caller | None, *, address: str = "") -> str:
         case RateClass.ANONYMOUS if caller is not None:
             return f"anonymous/{caller.tenant_id}/{caller.session_id}"
         case _:
-            return f"unauthenticated/{address}"
+            return f"unauthenticated/{_neighbourhood(address)}"
+
+
+def _neighbourhood(address: str) -> str:
+    """One IPv6 customer has a /64 at least, and could come from another address each time."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
 
 
 def refusal_key(bucket: str, *, now_s: float) -> tuple[str, int]:

@@ -48,6 +48,11 @@ class FoldRows(Protocol):
     ) -> None: ...
 
 
+def changes_rows(event_type: str) -> bool:
+    """Whether `fold` does anything with such an event."""
+    return event_type in _FOLDS or event_type not in RESERVED_EVENTS
+
+
 def fold(rows: FoldRows, event: Event) -> None:
     """Apply one event. Raises `AssertionError` when the log contradicts itself."""
     kind = event.event_type
@@ -405,6 +410,16 @@ class Projection:
         self.artifacts: dict[str, Artifact] = {}
         self.pendings: dict[str, PendingIntent] = {}
         self.sagas: dict[str, Saga] = {}
+
+    def of_session(self, session_id: str) -> Projection:
+        """The rows of one session alone."""
+        own = Projection()
+        own.sessions = {key: row for key, row in self.sessions.items() if key == session_id}
+        own.executions = {key: row for key, row in self.executions.items() if row.session_id == session_id}
+        own.artifacts = {key: row for key, row in self.artifacts.items() if row.session_id == session_id}
+        own.pendings = {key: row for key, row in self.pendings.items() if row.session_id == session_id}
+        own.sagas = {key: row for key, row in self.sagas.items() if row.session_id == session_id}
+        return own
 
     def session(self, session_id: str) -> Session | None:
         return self.sessions.get(session_id)

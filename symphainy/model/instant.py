@@ -21,7 +21,10 @@ def moment(value: Instant) -> datetime:
     parsed = datetime.fromisoformat(value)
     if parsed.tzinfo is None:
         raise ValueError(f"{value!r} names no time zone; write it in UTC with Z")
-    return parsed.astimezone(UTC)
+    try:
+        return parsed.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{value!r} lies beyond the years 1 to 9999 in UTC") from None
 
 
 def unix_ms(value: Instant) -> int:

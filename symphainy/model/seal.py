@@ -77,5 +77,5 @@ def unseal(header: bytes, payload: bytes | None) -> Event:
         session_id=read.session_id,
         execution_id=read.execution_id,
         timestamp=read.timestamp,
-        payload=ERASED if payload is None else parse(payload),
+        payload=dict(ERASED) if payload is None else parse(payload),
     )

@@ -107,9 +107,8 @@ class RedisHot:
         self._is_up = True
 
     async def close(self) -> None:
-        self._sender.cancel()
-        self._listener.cancel()
-        await asyncio.wait([self._sender, self._listener])
+        await _end(self._sender)  # first, because it may be about to start another listener
+        await _end(self._listener)
         self._listening.clear()
         self._fanout.lag_all()
         await self._mouth.aclose()
@@ -120,6 +119,8 @@ class RedisHot:
         await self._ask(command, stale_key=key)
 
     async def get(self, key: str) -> bytes | None:
+        if key in self._stale_keys or _kind(key) in self._stale_kinds:
+            return None
         found: bytes | None = await self._ask(("GET", self._namespace + key))
         return found
 
@@ -172,11 +173,11 @@ class RedisHot:
         return await answer
 
     def _post(self, order: _Order) -> None:
-        if not self._is_up or len(self._outbox) >= OUTBOX_MAX:
-            self._give_up([order])
-        else:
+        if self._is_up and len(self._outbox) < OUTBOX_MAX:
             self._outbox.append(order)
-            self._to_send.set()
+        else:
+            self._give_up([order])
+        self._to_send.set()
 
     def _stopped(self, _sender: asyncio.Task[None]) -> None:
         """Leave nobody waiting for a sender that is no more."""
@@ -196,9 +197,9 @@ class RedisHot:
 
     def _distrust(self, key: str) -> None:
         if len(self._stale_keys) >= STALE_KEYS_MAX:
-            self._stale_kinds |= {each.partition(":")[0] for each in self._stale_keys}
+            self._stale_kinds |= set(map(_kind, self._stale_keys))
             self._stale_keys.clear()
-        if key.partition(":")[0] not in self._stale_kinds:
+        if _kind(key) not in self._stale_kinds:
             self._stale_keys.add(key)
 
     async def _send(self) -> None:
@@ -213,6 +214,8 @@ class RedisHot:
                 if not await self._deliver(self._in_flight):
                     await self._recover()
                 self._in_flight = ()
+            if self._stale_keys or self._stale_kinds:  # there was no room for what would have changed them
+                await self._recover()
 
     async def _deliver(self, batch: Sequence[_Order]) -> bool:
         """Whether Redis did all of it."""
@@ -280,8 +283,7 @@ class RedisHot:
 
     async def _listen_anew(self) -> None:
         """Its connection may be as dead as that of the sender, and only the sender has timeouts."""
-        self._listener.cancel()
-        await asyncio.wait([self._listener])
+        await _end(self._listener)
         self._listening.clear()
         self._fanout.lag_all()
         self._listener = asyncio.create_task(self._listen())
@@ -299,8 +301,6 @@ class RedisHot:
         async with self._ear.pubsub() as pubsub:
             async with asyncio.timeout(TIMEOUT_S):
                 await pubsub.subscribe(self._alarm)
-            self._listening.set()
-            self._listen_delay_s = FIRST_DELAY_S
             # No TaskGroup: in Python 3.11 it loses a cancellation that meets an error.
             parts = [asyncio.create_task(self._follow_channels(pubsub)), asyncio.create_task(self._read(pubsub))]
             try:
@@ -308,9 +308,7 @@ class RedisHot:
                 for part in ended:
                     part.result()
             finally:
-                for part in parts:
-                    part.cancel()
-                await asyncio.gather(*parts, return_exceptions=True)
+                await _end(*parts)
 
     async def _read(self, pubsub: PubSub) -> None:
         async for message in pubsub.listen():
@@ -336,6 +334,9 @@ class RedisHot:
                 self._fanout.lag_all()
             case "message":
                 self._hand_on(channel, message["data"])
+            case "subscribe" if channel == self._alarm:
+                self._listening.set()
+                self._listen_delay_s = FIRST_DELAY_S
             case "subscribe":
                 self._fanout.lag(channel)
 
@@ -355,10 +356,25 @@ class RedisHot:
 
     def _unusable(self, why: str) -> StartupFailed:
         return StartupFailed(
-            f"Redis at {self._place} cannot be used: {why}",
+            f"Redis at {self._place} cannot be used: {why.rstrip('.')}",
             service="redis",
             remedy="Start it, or correct REDIS_URL, or unset REDIS_URL to keep hot state in this process",
         )
+
+
+def _kind(key: str) -> str:
+    """`execution` of `execution:acme:exe_1`."""
+    return key.partition(":")[0]
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel again and again: in Python 3.11 `wait_for`, which redis-py uses, can lose a cancellation."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.1)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _place(url: str) -> str:

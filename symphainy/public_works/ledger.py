@@ -15,8 +15,9 @@ from msgspec.structs import replace
 
 from symphainy.errors import Conflict, IdempotencyMismatch, LeaseLost, NotFound, SessionExpired, SessionRequired
 from symphainy.model import Draft, Event, SessionState
-from symphainy.model.fold import FoldRows, fold
+from symphainy.model.fold import FoldRows, changes_rows, fold
 from symphainy.model.instant import instant
+from symphainy.model.json import parse
 from symphainy.model.seal import SALT_BYTES, Header, commit, header_bytes, leaf, link, payload_bytes
 from symphainy.ports import (
     ArtifactAbsent,
@@ -142,7 +143,8 @@ def _append(rows: TenantRows, tenant_id: str, draft: Draft, payload: bytes, stam
         session_id=draft.session_id,
         execution_id=draft.execution_id,
         timestamp=stamp,
-        payload=draft.payload,
+        # As it was recorded, and nobody else's: not the object that the writer may go on to change.
+        payload=parse(payload),
     )
     header = header_bytes(
         Header(
@@ -160,7 +162,9 @@ def _append(rows: TenantRows, tenant_id: str, draft: Draft, payload: bytes, stam
     commitment = commit(salt, payload)
     chain = link(before, leaf(header, commitment))
     rows.append(Sealed(event=event, header=header, salt=salt, payload=payload, commitment=commitment, chain=chain))
-    fold(rows, event)
+    if changes_rows(event.event_type):
+        # The rows keep what they are given, so they get a payload of their own: the event itself is handed out.
+        fold(rows, replace(event, payload=parse(payload)))
     return event
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -33,18 +34,47 @@ from symphainy.public_works import ledger
 from symphainy.public_works.ledger import Key, Sealed, Work
 
 T = TypeVar("T")
+K = TypeVar("K")
+#: What undoes the changes of the transaction that is open, in the order they were made.
+_Undo = list[Callable[[], object]]
+
+
+class _Table(dict[K, T]):
+    """Rows that can be put back as they were before the transaction that is open."""
+
+    def __init__(self, undo: _Undo) -> None:
+        super().__init__()
+        self._undo = undo
+
+    def __setitem__(self, key: K, value: T) -> None:
+        if key in self:
+            self._undo.append(partial(super().__setitem__, key, self[key]))
+        else:
+            self._undo.append(partial(super().__delitem__, key))
+        super().__setitem__(key, value)
+
+    def drop(self, key: K) -> None:
+        if key in self:
+            self._undo.append(partial(super().__setitem__, key, self[key]))
+            super().__delitem__(key)
 
 
 class _Tenant(Projection):
     """What one tenant has, with its log."""
 
-    def __init__(self, tenant_id: str) -> None:
+    def __init__(self, tenant_id: str, undo: _Undo) -> None:
         super().__init__()
         self.tenant_id = tenant_id
         self.log: list[Record] = []
         self.by_execution: dict[str, list[int]] = {}
-        self.keys: dict[tuple[str, str], Key] = {}
-        self.works: dict[str, Work] = {}
+        self._undo = undo
+        self.keys: _Table[tuple[str, str], Key] = _Table(undo)
+        self.works: _Table[str, Work] = _Table(undo)
+        self.sessions = _Table(undo)
+        self.executions = _Table(undo)
+        self.artifacts = _Table(undo)
+        self.pendings = _Table(undo)
+        self.sagas = _Table(undo)
 
     def head(self) -> tuple[int, bytes]:
         return (len(self.log), self.log[-1].chain) if self.log else (0, GENESIS)
@@ -72,8 +102,11 @@ class _Tenant(Projection):
                 },
             )
         )
+        self._undo.append(self.log.pop)
         if event.execution_id is not None:
-            self.by_execution.setdefault(event.execution_id, []).append(event.position)
+            positions = self.by_execution.setdefault(event.execution_id, [])
+            positions.append(event.position)
+            self._undo.append(positions.pop)
 
     def key(self, user_id: str, key: str) -> Key | None:
         return self.keys.get((user_id, key))
@@ -104,7 +137,7 @@ class _Tenant(Projection):
         self.works[execution_id] = replace(work, ready_at_ms=ready_at_ms, owner=None, lease_until_ms=None)
 
     def settle(self, execution_id: str) -> None:
-        self.works.pop(execution_id, None)
+        self.works.drop(execution_id)
 
     def event(self, position: int) -> Event:
         record = self.log[position - 1]
@@ -118,6 +151,7 @@ class MemoryStore:
         self._clock = clock
         self._ids = ids
         self._tenants: dict[str, _Tenant] = {}
+        self._undo: _Undo = []
         self._served = ""
         self._open = False
 
@@ -158,9 +192,9 @@ class MemoryStore:
     async def release(self, owner: str) -> int:
         return await self._locked(lambda: ledger.release(self, owner))
 
-    async def next_due_ms(self) -> int | None:
+    async def next_due_ms(self, *, after_ms: int | None = None) -> int | None:
         moments = [work.ready_at_ms if work.owner is None else work.lease_until_ms or 0 for work in self._all_work()]
-        return min(moments, default=None)
+        return min((moment for moment in moments if after_ms is None or moment > after_ms), default=None)
 
     async def probe(self) -> Probe:
         self._require_open()
@@ -169,7 +203,7 @@ class MemoryStore:
     # --- LedgerRows ---
 
     def of(self, tenant_id: str) -> _Tenant:
-        return self._tenants.setdefault(tenant_id, _Tenant(tenant_id))
+        return self._tenants.setdefault(tenant_id, _Tenant(tenant_id, self._undo))
 
     def waiting_tenants(self, now_ms: int) -> Iterable[str]:
         return sorted({w.tenant_id for w in self._all_work() if w.owner is None and w.ready_at_ms <= now_ms})
@@ -207,16 +241,22 @@ class MemoryStore:
         return ledger.write(
             self.of(tenant_id),
             tenant_id,
-            _copied(tuple(drafts), tuple[Draft, ...]),
+            drafts,
             guards,
             now_ms=self._clock.now_ms(),
             random=self._ids.token_bytes,
         )
 
     async def _locked(self, act: Callable[[], T]) -> T:
-        """Run without a pause, which is what makes it a transaction; then yield, as a disk would."""
+        """Run without a pause and all or nothing, which is what makes it a transaction; then yield, as a disk would."""
         self._require_open()
-        done = act()
+        try:
+            done = act()
+        except BaseException:
+            while self._undo:
+                self._undo.pop()()
+            raise
+        self._undo.clear()
         await asyncio.sleep(0)
         return done
 
@@ -226,7 +266,7 @@ class MemoryStore:
 
 
 def _copied(value: T, kind: Any) -> T:
-    copy: T = msgspec.msgpack.decode(msgspec.msgpack.encode(value), type=kind)
+    copy: T = msgspec.json.decode(msgspec.json.encode(value), type=kind)
     return copy
 
 
@@ -247,8 +287,7 @@ class MemoryTenantStore:
         return self._store.of(self._tenant_id)
 
     async def write(self, drafts: Sequence[Draft], *, guards: Sequence[Guard] = ()) -> Committed:
-        committed = await self._store._locked(lambda: self._store.written(self._tenant_id, drafts, guards))
-        return _copied(committed, Committed)
+        return await self._store._locked(lambda: self._store.written(self._tenant_id, drafts, guards))
 
     async def session(self, session_id: str) -> Session | None:
         return _copied(self._rows.sessions.get(session_id), Session | None)
@@ -306,7 +345,7 @@ class MemoryTenantStore:
 
     async def events(self, where: EventFilter, *, after: int = 0, limit: int) -> tuple[Event, ...]:
         rows, found = self._rows, []
-        for record in rows.log[after:]:
+        for record in rows.log[max(after, 0) :]:
             columns = record.columns
             if (
                 (where.session_id is None or columns["session_id"] == where.session_id)
@@ -327,7 +366,8 @@ class MemoryTenantStore:
         return self._rows.head()
 
     async def records(self, *, after: int = 0, limit: int) -> tuple[Record, ...]:
-        return tuple(self._rows.log[after : after + limit])
+        found = self._rows.log[max(after, 0) :][:limit]
+        return tuple(replace(record, columns=dict(record.columns)) for record in found)
 
     async def projection(self, kind: str, *, after: str = "", limit: int) -> tuple[tuple[str, Any], ...]:
         rows = self._rows
@@ -339,7 +379,8 @@ class MemoryTenantStore:
             "saga": rows.sagas,
         }
         table = tables[kind]
-        return tuple((key, table[key]) for key in sorted(key for key in table if key > after)[:limit])
+        found = sorted(key for key in table if key > after)[:limit]
+        return tuple((key, _copied(table[key], type(table[key]))) for key in found)
 
     async def erase(self, positions: Sequence[int]) -> None:
         rows = self._rows

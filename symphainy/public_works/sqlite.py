@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -47,6 +48,8 @@ T = TypeVar("T")
 #: Before this version two connections in WAL mode could corrupt the file (the WAL-reset bug).
 SQLITE_MIN = (3, 51, 3)
 APPLICATION_ID = 0x53594D50
+#: What a single write can do wrong. Every other error of SQLite is about the file.
+ONE_WRITES_FAULT = (apsw.ConstraintError, apsw.MismatchError, apsw.RangeError, apsw.TooBigError)
 #: Writes that share one commit at the most: bounds how long one of them can wait for the others.
 BATCH_MAX = 512
 #: Rows the writer remembers between batches; above it starts afresh.
@@ -496,22 +499,25 @@ class SqliteStore:
         self._writer.start()
 
     def _open_file(self) -> apsw.Connection:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _own(self._path)
-            connection = apsw.Connection(str(self._path))
-            connection.set_busy_timeout(2000)
-            _prepare(connection, self._path)
-        except (OSError, apsw.Error) as error:
-            raise StartupFailed(
-                f"the store at {self._path} cannot be opened: {error}",
-                service="sqlite",
-                remedy="Check that the folder can be written and the file is a Symphainy store, "
-                "or name another with --data",
-            ) from error
-        # Whoever held a lease was a process that owned this file: it is gone. The fences stay, so that it stays gone.
-        connection.execute("UPDATE work SET owner = NULL, lease_until_ms = NULL WHERE owner IS NOT NULL")
-        connection.execute("DELETE FROM keys WHERE expires_at_ms < ?", (self._clock.now_ms(),))
+        with ExitStack() as undo:  # a store that cannot be opened is not held either
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock = undo.enter_context(_own(self._path))
+                connection = apsw.Connection(str(self._path))
+                undo.callback(connection.close)
+                connection.set_busy_timeout(2000)
+                _prepare(connection, self._path)
+            except (OSError, apsw.Error) as error:
+                raise StartupFailed(
+                    f"the store at {self._path} cannot be opened: {error}",
+                    service="sqlite",
+                    remedy="Check that the folder can be written and the file is a Symphainy store, "
+                    "or name another with --data",
+                ) from error
+            # Whoever held a lease was a process that owned this file: it is gone, and the fences stay so that it is.
+            connection.execute("UPDATE work SET owner = NULL, lease_until_ms = NULL WHERE owner IS NOT NULL")
+            connection.execute("DELETE FROM keys WHERE expires_at_ms < ?", (self._clock.now_ms(),))
+            undo.pop_all()
         return connection
 
     async def close(self) -> None:
@@ -571,9 +577,9 @@ class SqliteStore:
             outcomes = [self._applied(job) for job in batch]
             self._transaction.flush()
             connection.execute("COMMIT")
-        except apsw.Error as error:
-            return self._rolled_back(batch, error)
         except Exception as error:
+            if isinstance(error, apsw.Error) and (len(batch) == 1 or not isinstance(error, ONE_WRITES_FAULT)):
+                return self._rolled_back(batch, error)
             # A broken invariant in one write must not fail its neighbours: each goes again alone.
             self._undo()
             if len(batch) == 1:
@@ -616,8 +622,8 @@ class SqliteStore:
         )
 
     async def claim(self, owner: str, *, limit: int, lease_s: float, running_max: int) -> tuple[Claim, ...]:
-        claims = await self._submit(
-            lambda tx: ledger.claim(
+        def take(tx: _Transaction) -> tuple[Claim, ...]:
+            claims = ledger.claim(
                 tx,
                 owner,
                 limit=limit,
@@ -627,7 +633,11 @@ class SqliteStore:
                 random=self._noise,
                 first_after=self._served,
             )
-        )
+            # What is handed out is a copy: the cached rows are the writer's alone.
+            decode = KINDS["execution"].decode
+            return tuple(replace(each, execution=decode(_encode(each.execution))) for each in claims)
+
+        claims = await self._submit(take)
         if claims:
             self._served = claims[-1].execution.tenant_id
         return claims
@@ -640,11 +650,14 @@ class SqliteStore:
     async def release(self, owner: str) -> int:
         return await self._submit(lambda tx: ledger.release(tx, owner))
 
-    async def next_due_ms(self) -> int | None:
+    async def next_due_ms(self, *, after_ms: int | None = None) -> int | None:
+        after = -1 if after_ms is None else after_ms
+
         def earliest(connection: apsw.Connection) -> int | None:
             row = connection.execute(
-                "SELECT min(at) FROM (SELECT min(ready_at_ms) AS at FROM work WHERE owner IS NULL "
-                "UNION ALL SELECT min(lease_until_ms) FROM work WHERE owner IS NOT NULL)"
+                "SELECT min(at) FROM (SELECT min(ready_at_ms) AS at FROM work WHERE owner IS NULL AND ready_at_ms > ? "
+                "UNION ALL SELECT min(lease_until_ms) FROM work WHERE owner IS NOT NULL AND lease_until_ms > ?)",
+                (after, after),
             ).fetchone()
             return None if row is None or row[0] is None else int(row[0])
 
@@ -664,6 +677,7 @@ class SqliteStore:
 
     async def erase_for(self, tenant_id: str, positions: Sequence[int]) -> None:
         def erase(tx: _Transaction) -> None:
+            tx.flush()
             tx.connection.executemany(
                 "UPDATE events SET salt = NULL, payload = NULL WHERE tenant_id = ? AND position = ?",
                 [(tenant_id, position) for position in positions],
@@ -751,7 +765,18 @@ def migrations() -> list[tuple[int, str]]:
 
 
 def _prepare(connection: apsw.Connection, path: Path) -> None:
-    """Set the pragmas, and bring the schema to this version. Refuses a store that a newer version wrote."""
+    """Set the pragmas, and bring the schema to this version.
+
+    Refuses a store that a newer version wrote, and the database of another program.
+    """
+    application = int(connection.pragma("application_id"))
+    is_new = application == 0 and connection.execute("SELECT 1 FROM sqlite_schema").fetchone() is None
+    if application != APPLICATION_ID and not is_new:
+        raise StartupFailed(
+            f"{path} is the database of another program",
+            service="sqlite",
+            remedy="Name another folder with --data",
+        )
     steps = migrations()
     newest = steps[-1][0]
     version = int(connection.pragma("user_version"))
@@ -772,8 +797,8 @@ def _prepare(connection: apsw.Connection, path: Path) -> None:
         if number > version:
             with connection:
                 connection.execute(sql)
+                connection.pragma("application_id", APPLICATION_ID)
                 connection.pragma("user_version", number)
-    connection.pragma("application_id", APPLICATION_ID)
 
 
 class SqliteTenantStore:

@@ -52,8 +52,8 @@ def _wrong(pointer: str, detail: str) -> Invalid:
     return Invalid(f"the metadata is not valid: {detail}", errors=[FieldError(f"/metadata{pointer}", detail)])
 
 
-class Ticket(msgspec.Struct, frozen=True, kw_only=True):
-    """On whose behalf an intent runs, and where."""
+class Ticket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """On whose behalf an intent runs, and where. `trace`: the `traceparent` of the request, where there are traces."""
 
     session_id: str
     solution_id: str
@@ -61,6 +61,7 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[str, ...]
     request_id: str | None
     metadata: JsonObject
+    trace: str | None = None
 
 
 def ticket_of(intent_payload: JsonObject) -> Ticket:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
 
 import msgspec
 
 from symphainy.capability import UploadedContent
 from symphainy.civic import post_office
 from symphainy.civic.security_guard import Action
-from symphainy.door import Health, IntentRequest, OpenedContent, RealmInfo, Refusal
+from symphainy.door import Health, IntentRequest, OpenedContent, RealmInfo, Refusal, artifact_to_wire
 from symphainy.errors import FieldError, Invalid, NotFound, SymphainyError
 from symphainy.model import (
     TERMINAL_EVENTS,
@@ -33,7 +34,7 @@ from symphainy.runtime.attempt import attempt
 from symphainy.runtime.engine import Engine
 from symphainy.runtime.following import follow
 from symphainy.runtime.history import steps_of, whole_history
-from symphainy.runtime.state_surface import StateSurface, recordable
+from symphainy.runtime.state_surface import StateSurface
 from symphainy.runtime.steps import blob_sha256
 from symphainy.runtime.worker import Worker
 
@@ -82,16 +83,22 @@ class RuntimeDoor:
         metadata: JsonObject | None = None,
     ) -> Session:
         self._governance.require_rate(self._caller)
-        self._governance.require_open()
+        self._governance.require_open(self._caller)
         if not (self._caller.is_anonymous and self._caller.session_id is None):
             await self._governance.require_action(self._caller, Action.OPEN_SESSION)
+        if user_id not in (None, self._caller.user_id) and not self._caller.is_anonymous:
+            # Who somebody is comes from the token. To open a session for another user asks for more.
+            await self._governance.require_action(self._caller, Action.SEE_ALL_SESSIONS)
         return await self._engine.sessions.create(
             self._caller,
             user_id=user_id,
             solution_id=solution_id,
-            context=context or {},
-            metadata=metadata or {},
+            context=await self._recordable(context or {}, "the session's context", action="create_session"),
+            metadata=await self._recordable(metadata or {}, "the session's metadata", action="create_session"),
         )
+
+    async def _recordable(self, value: Any, what: str, *, action: str) -> Any:
+        return await self._governance.require_recordable(self._caller, value, what, action=action)
 
     async def get_session(self, session_id: str) -> Session:
         await self._enter(Action.READ)
@@ -101,8 +108,17 @@ class RuntimeDoor:
         """A session that the caller may see, as it stands now."""
         session = await self._engine.sessions.fresh(self._caller.tenant_id, session_id)
         if session is None:
-            return self._governance.require_alive(None, session_id)
+            return await self._governance.require_alive(self._caller, None, session_id, action="read")
         self._governance.require_visible_session(self._caller, session)
+        return session
+
+    async def _session_to_use(self, session_id: str, *, action: str) -> Session:
+        """A session that is open, and that the caller may work in."""
+        found = await self._engine.sessions.find(self._caller.tenant_id, session_id)
+        if found is not None:
+            self._governance.require_visible_session(self._caller, found)
+        session = await self._governance.require_alive(self._caller, found, session_id, action=action)
+        await self._governance.require_session_use(self._caller, session, action=action)
         return session
 
     async def update_session(
@@ -111,6 +127,8 @@ class RuntimeDoor:
         await self._enter(Action.CHANGE_SESSION)
         session = await self._session(session_id)
         await self._governance.require_session_use(self._caller, session, action="change_session")
+        context = await self._recordable(context, "the session's context", action="change_session")
+        metadata = await self._recordable(metadata, "the session's metadata", action="change_session")
         return await self._engine.sessions.update(session, context=context, metadata=metadata)
 
     async def close_session(self, session_id: str) -> Session:
@@ -243,7 +261,7 @@ class RuntimeDoor:
         execution = await self._execution(execution_id)
         await self._governance.require_action(self._caller, Action.CANCEL)
         if reason is not None:
-            recordable(reason, "the reason")
+            reason = await self._recordable(reason, "the reason", action="cancel")
         await self._engine.cancel(self._caller, execution, reason=reason)
         self._api.worker.interrupt(execution_id)
         return await self._execution(execution_id)
@@ -264,17 +282,14 @@ class RuntimeDoor:
     ) -> PendingIntent:
         await self._enter(Action.CREATE_PENDING)
         spec = self._engine.registry.resolve(intent_type)
-        session = self._governance.require_alive(
-            await self._engine.sessions.find(self._caller.tenant_id, session_id), session_id
-        )
-        await self._governance.require_session_use(self._caller, session, action="create_pending")
+        await self._session_to_use(session_id, action="create_pending")
         target = await self._artifact(target_artifact_id)
-        recordable(parameters or {}, "the parameters")
+        parameters = await self._recordable(parameters or {}, "the parameters", action="create_pending")
         payload = {
             "pending_id": self._engine.ids.new("int"),
             "intent_type": spec.intent_type,
             "target_artifact_id": target.artifact_id,
-            "parameters": parameters or {},
+            "parameters": parameters,
         }
         created = Draft(event_type="pending_intent_created", payload=payload, session_id=session_id)
         await self._engine.log.write(self._caller.tenant_id, [created], guards=[SessionOpen(session_id=session_id)])
@@ -383,7 +398,8 @@ class RuntimeDoor:
     async def artifact_lineage(self, artifact_id: str, *, direction: str = "both") -> JsonObject:
         await self._enter(Action.READ)
         await self._artifact(artifact_id)
-        return await self._surface().lineage(artifact_id, self._caller.tenant_id, direction=direction)
+        found = await self._surface().lineage(artifact_id, self._caller.tenant_id, direction=direction)
+        return {**found, "nodes": [artifact_to_wire(node) for node in found["nodes"]]}
 
     # --- content ---
 
@@ -399,12 +415,9 @@ class RuntimeDoor:
         idempotency_key: str | None = None,
     ) -> Submitted:
         await self._enter(Action.UPLOAD)
-        self._governance.require_open()
+        self._governance.require_open(self._caller)
         spec = self._engine.registry.taking_uploads()
-        session = self._governance.require_alive(
-            await self._engine.sessions.find(self._caller.tenant_id, session_id), session_id
-        )
-        await self._governance.require_session_use(self._caller, session, action="upload")
+        await self._session_to_use(session_id, action="upload")
         stored = await self._engine.blobs.put(self._caller.tenant_id, self._metered(chunks))
         assert spec.declaration.from_upload is not None, "the registry names an intent that takes no uploads"
         made = spec.declaration.from_upload(

@@ -6,7 +6,16 @@ from typing import Any
 
 import msgspec
 
-from symphainy.model import Artifact, ArtifactRef, Draft, Execution, Failure, JsonObject
+from symphainy.model import (
+    Artifact,
+    ArtifactRef,
+    Decision,
+    Draft,
+    Execution,
+    Failure,
+    JsonObject,
+    PendingStatus,
+)
 
 
 def of_execution(execution: Execution, event_type: str, payload: JsonObject) -> Draft:
@@ -23,6 +32,28 @@ def transition(execution: Execution, artifact: Artifact, *, reason: str, **chang
     payload: JsonObject = {"artifact_id": artifact.artifact_id, "reason": reason, **changes}
     payload["from"] = {name: str(getattr(artifact, name)) for name in changes}
     return of_execution(execution, "artifact_transitioned", payload)
+
+
+def refusal(execution: Execution, decision: Decision) -> Draft:
+    """What a governor refused to a handler. For operators: it stands in the session's log, not in the stream of the
+    execution, which the tenant shares.
+    """
+    payload = {
+        "action": "handler",
+        "allowed": False,
+        "policy": decision.policy,
+        "reason": decision.reason,
+        "user_id": execution.user_id,
+        "execution_id": execution.execution_id,
+        "count": 1,
+    }
+    return Draft(event_type="policy_decided", payload=payload, session_id=execution.session_id)
+
+
+def pending_again(execution: Execution, pending_id: str) -> Draft:
+    """The execution had taken it up, and has not done it."""
+    payload = {"pending_id": pending_id, "status": PendingStatus.PENDING.value, "execution_id": None}
+    return of_execution(execution, "pending_intent_changed", payload)
 
 
 def completed(

@@ -9,16 +9,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from symphainy.capability import IntentResult
+from symphainy.capability import NO_RETRY, IntentResult
 from symphainy.civic import nurse
 from symphainy.door import IntentRequest
-from symphainy.errors import FieldError, Invalid, LeaseLost, NotFound, StoreFailed, TooLarge
+from symphainy.errors import FieldError, Invalid, LeaseLost, Limited, NotFound, StoreFailed, TooLarge
 from symphainy.model import (
     ArtifactRef,
     Caller,
-    Decision,
     Draft,
     Execution,
     Failure,
@@ -27,7 +26,7 @@ from symphainy.model import (
     Submitted,
 )
 from symphainy.model.instant import instant
-from symphainy.model.json import canonical, parse
+from symphainy.model.json import canonical
 from symphainy.ports import (
     Blobs,
     Claim,
@@ -114,20 +113,20 @@ class Engine:
 
     async def _accept(self, caller: Caller, request: IntentRequest, request_id: str | None) -> Submitted:
         governance = self.governance
-        governance.require_open()
-        governance.require_tenant(caller, request.tenant_id)
+        governance.require_open(caller)
+        await governance.require_tenant(caller, request.tenant_id)
         spec = self.registry.resolve(request.intent_type)
         found = await self.sessions.find(caller.tenant_id, request.session_id)
         if found is not None:
             governance.require_visible_session(caller, found)
-        session = governance.require_alive(found, request.session_id)
+        session = await governance.require_alive(caller, found, request.session_id, action="submit")
         in_session = await governance.require_session_use(caller, session, action="submit")
         by_role = await governance.require_submit(
             caller, spec.intent_type, spec.declaration.required_role, read_only=spec.declaration.read_only
         )
         options = options_of(request.metadata)
-        parameters = await self._checked(spec, request.parameters, caller.tenant_id)
-        recordable(request.metadata, "the metadata")
+        parameters = await self._checked(spec, request.parameters, caller)
+        metadata = await governance.require_recordable(caller, request.metadata, "the metadata", action="submit")
         execution_id = self.ids.new("exe")
         saga: SagaRef | None = None
         before: tuple[Draft, ...] = ()
@@ -139,7 +138,8 @@ class Engine:
             user_id=caller.user_id,
             roles=tuple(sorted(role.value for role in caller.roles)),
             request_id=request_id,
-            metadata=request.metadata,
+            metadata=metadata,
+            trace=self.telemetry.trace(),
         )
         guards: list[Guard] = [SessionOpen(session_id=session.session_id)]
         key = self._key(request, spec, parameters, caller)
@@ -210,21 +210,22 @@ class Engine:
         if len(self._accepted) > ACCEPTED_MAX:
             self._accepted.popitem(last=False)
 
-    async def _checked(self, spec: IntentSpec, parameters: JsonObject, tenant_id: str) -> JsonObject:
+    async def _checked(self, spec: IntentSpec, parameters: JsonObject, caller: Caller) -> JsonObject:
         """The parameters as they will be recorded: valid, with content moved to blobs, without secrets."""
         spec.parse(parameters)
         checked = dict(parameters)
         for name in spec.content_fields:
             value = checked.get(name)
             if isinstance(value, str):
-                checked[name] = await self._content(tenant_id, f"/parameters/{name}", value)
-        recordable(checked, f"the parameters of {spec.intent_type!r}")
-        return checked
+                checked[name] = await self._content(caller, f"/parameters/{name}", value)
+        what = f"the parameters of {spec.intent_type!r}"
+        found: JsonObject = await self.governance.require_recordable(caller, checked, what, action="submit")
+        return found
 
-    async def _content(self, tenant_id: str, pointer: str, value: str) -> str:
+    async def _content(self, caller: Caller, pointer: str, value: str) -> str:
         """A reference to a blob that is there, from such a reference or from base64."""
         if value.startswith("blob:"):
-            if await self.blobs.size(tenant_id, blob_sha256(value)) is None:
+            if await self.blobs.size(caller.tenant_id, blob_sha256(value)) is None:
                 raise Invalid(f"{value[:80]} has not been uploaded", errors=[FieldError(pointer, "no such content")])
             return value
         try:
@@ -233,9 +234,8 @@ class Engine:
             raise Invalid(
                 f"{pointer} is neither blob:<sha256> nor base64: {error}", errors=[FieldError(pointer, str(error))]
             ) from None
-        if len(data) > self.limits.upload_bytes_max:
-            raise TooLarge(f"{len(data)} bytes, at most {self.limits.upload_bytes_max} are taken")
-        stored = await self.blobs.put(tenant_id, _once(data))
+        await self.governance.require_upload(caller, len(data))
+        stored = await self.blobs.put(caller.tenant_id, _once(data))
         return f"blob:{stored.sha256}"
 
     # --- running ---
@@ -255,11 +255,12 @@ class Engine:
             assert handled.value is not None, "a handler that did not fail returned nothing"
             error = (await attempt(self._complete(context, handled.value), what="the outcome")).error
         self.telemetry.observe("execution", self.clock.monotonic() - began, intent_type=execution.intent_type)
-        if error is None:
-            return
-        if isinstance(error, (LeaseLost, StoreFailed)):
+        if error is not None and not isinstance(error, (LeaseLost, StoreFailed)):
+            error = (await attempt(self._fail(context, error), what="the failure")).error
+        if error is not None and not isinstance(error, (LeaseLost, StoreFailed)):
+            error = (await attempt(self._give_up(context, error), what="the failure")).error
+        if error is not None:
             raise error
-        await self._fail(context, error)
 
     async def _history(self, execution: Execution) -> History:
         payload = self._accepted.pop(execution.execution_id, None)
@@ -271,18 +272,24 @@ class Engine:
 
     async def _handled(self, context: RunContext, history: History) -> IntentResult:
         """Everything that may go wrong before the outcome is known."""
+        if not history.intent:
+            raise NotFound("the payload of its intent was erased: what it should do is no longer known")
         _require_consistent(context)
         spec = self.registry.resolve(context.intent.intent_type)
         parameters = spec.parse(context.intent.parameters)
         timeout_s = history.intent.get("timeout_s") or spec.declaration.timeout_s
         with self.telemetry.span(
             "execution",
+            parent=history.intent.get("trace"),
             execution_id=context.execution_id,
             intent_type=context.intent.intent_type,
             tenant_id=context.tenant_id,
         ):
             handled = await attempt(
-                spec.handler(context, parameters), timeout_s=timeout_s, what=f"intent {spec.intent_type!r}"
+                spec.handler(context, parameters),
+                timeout_s=timeout_s,
+                what=f"intent {spec.intent_type!r}",
+                clock=self.clock,
             )
         if handled.error is not None:
             raise handled.error
@@ -295,47 +302,63 @@ class Engine:
         execution, held = context.execution, context.outcome
         for event_type, payload in result.events:
             await context.emit(event_type, payload)
-        value = self._result(result.result)
+        value = self._result(self.registry.resolve(execution.intent_type), result.result)
         artifacts = {
             name: ArtifactRef(
                 artifact_id=artifact.artifact_id,
                 artifact_type=artifact.artifact_type,
-                lifecycle_state=context.produced.get(artifact.artifact_id, artifact.lifecycle_state),
+                lifecycle_state=context.history.produced.get(artifact.artifact_id, artifact.lifecycle_state),
             )
             for name, artifact in result.artifacts.items()
         }
-        settled = await self._settled(context, completed=True)
+        settled = await self._settled(context)
         turn = await self._saga_turn(context, value=value)
         ended = drafts.completed(execution, result=value, artifacts=artifacts, unasked=context.unasked())
         await context.write([*held.drafts, *settled, *turn.before, ended, *turn.after], held.guards)
         self._observe(execution, "completed")
 
-    def _result(self, result: BaseModel | JsonObject | None) -> Any:
+    def _result(self, spec: IntentSpec, result: BaseModel | JsonObject | None) -> Any:
         if result is None:
             return None
+        declared = spec.declaration.result
+        if declared is not None and not isinstance(result, declared):
+            try:
+                result = declared.model_validate(result)
+            except ValidationError as error:
+                raise TypeError(f"the result of {spec.intent_type!r} is no {declared.__name__}: {error}") from None
         value = result.model_dump(mode="json") if isinstance(result, BaseModel) else result
-        recordable(value, "the result")
+        value = recordable(value, "the result")
         encoded = canonical(value)
         if len(encoded) > self.limits.result_bytes_max:
             raise TooLarge(
                 f"the result is {len(encoded)} bytes, at most {self.limits.result_bytes_max} may be; "
                 "register an artifact with the content instead"
             )
-        return parse(encoded)
+        return value
 
-    async def _settled(self, context: RunContext, *, completed: bool) -> list[Draft]:
-        """What this execution has registered takes its state, now that it ends."""
+    async def _settled(self, context: RunContext) -> list[Draft]:
+        """What this execution has registered takes its state, now that it completes."""
         settled = []
-        for artifact_id, becomes in context.produced.items():
-            state = becomes if completed else LifecycleState.FAILED
+        for artifact_id, state in context.history.produced.items():
             artifact = await context.state_surface.find_artifact(artifact_id)
-            if artifact is None or state is LifecycleState.PENDING:
+            if artifact is None or artifact.lifecycle_state is not LifecycleState.PENDING or state == "PENDING":
                 continue
-            if artifact.lifecycle_state is not LifecycleState.PENDING:
-                continue
-            reason = "the execution completed" if completed else "the execution did not complete"
-            settled.append(drafts.transition(context.execution, artifact, reason=reason, lifecycle_state=state.value))
+            reason = "the execution completed"
+            settled.append(drafts.transition(context.execution, artifact, reason=reason, lifecycle_state=state))
         return settled
+
+    async def _undone(self, execution: Execution, history: History, *, reason: str) -> list[Draft]:
+        """What an execution leaves that does not complete.
+
+        Its artifacts are FAILED, and what it had taken up is pending again.
+        """
+        undone = []
+        for artifact_id in history.produced:
+            artifact = await self.store.tenant(execution.tenant_id).artifact(artifact_id)
+            if artifact is not None and artifact.lifecycle_state in (LifecycleState.PENDING, LifecycleState.READY):
+                failed = LifecycleState.FAILED.value
+                undone.append(drafts.transition(execution, artifact, reason=reason, lifecycle_state=failed))
+        return [*undone, *(drafts.pending_again(execution, pending_id) for pending_id in history.taken_up)]
 
     async def _saga_turn(self, context: RunContext, *, value: Any = None, failure: Failure | None = None) -> SagaTurn:
         if context.execution.saga_id is None:
@@ -347,28 +370,39 @@ class Engine:
     async def _fail(self, context: RunContext, error: Exception) -> None:
         execution, failure = context.execution, failure_of(error)
         tried = context.history.failed_runs + 1
-        told = [_refusal(execution, decision) for decision in context.refusals]
         verdict = nurse.retry(
             self._retry_policy(execution.intent_type),
             attempt=tried,
             retryable=failure.retryable,
             fraction=self.ids.fraction(),
-            at_least_s=float(getattr(error, "retry_after_s", 0.0)),
+            at_least_s=error.retry_after_s if isinstance(error, Limited) else 0.0,
         )
         if verdict.again:
             again = waiting(execution, self.clock, verdict.delay_s, verdict.reason, step=None)
-            await context.write([*told, again])
+            await context.write([again])
             return
         if tried > 1:
             failure = msgspec.structs.replace(failure, details={**failure.details, "tried": verdict.reason})
-        settled = await self._settled(context, completed=False)
+        undone = await self._undone(execution, context.history, reason="the execution did not complete")
         turn = await self._saga_turn(context, failure=failure)
         ended = drafts.failed(execution, failure, artifacts={}, tried=tried)
-        await context.write([*told, *settled, *turn.before, ended, *turn.after])
+        await context.write([*undone, *turn.before, ended, *turn.after])
+        self._observe(execution, "failed")
+
+    async def _give_up(self, context: RunContext, error: Exception) -> None:
+        """The failure itself could not be recorded as it is. An execution that is run again and again helps nobody."""
+        execution, kind = context.execution, type(error).__name__
+        failure = Failure(code="internal", message=f"what the handler came to could not be recorded: {kind}")
+        undone = await self._undone(execution, context.history, reason="the execution did not complete")
+        turn = SagaTurn()
+        if execution.saga_id is not None:
+            turn = await self.sagas.abandoned(execution, context.history.intent, failure)
+        await context.write([*undone, *turn.before, drafts.failed(execution, failure, artifacts={}, tried=1)])
         self._observe(execution, "failed")
 
     def _retry_policy(self, intent_type: str) -> nurse.RetryLimits:
-        return self.registry.resolve(intent_type).declaration.retry
+        # The capability may be gone since the intent was accepted.
+        return self.registry.resolve(intent_type).declaration.retry if self.registry.knows(intent_type) else NO_RETRY
 
     def _observe(self, execution: Execution, status: str) -> None:
         self.telemetry.count("executions_ended", intent_type=execution.intent_type, status=status)
@@ -384,30 +418,16 @@ class Engine:
         if execution.saga_id is not None:
             failure = msgspec.convert(ended.payload["error"], Failure)
             turn = await self.sagas.failed(execution, history.intent, failure, cancelled=True)
-        settled = await self._abandoned(execution, history)
+        undone = await self._undone(execution, history, reason="the execution was cancelled")
         guards = [NotEnded(execution_id=execution.execution_id)]
-        await self.log.write(execution.tenant_id, [*settled, *turn.before, ended, *turn.after], guards=guards)
+        await self.log.write(execution.tenant_id, [*undone, *turn.before, ended, *turn.after], guards=guards)
         self._observe(execution, "cancelled")
-        # What the handler registered between the reading and the commit is settled now: it can register nothing more.
-        late = await self._abandoned(execution, await history_of(tenant, execution.execution_id))
+        # What the handler wrote between the reading and the commit is undone now: it can write nothing more.
+        history = await history_of(tenant, execution.execution_id)
+        late = await self._undone(execution, history, reason="the execution was cancelled")
         if late:
             outside = [msgspec.structs.replace(draft, execution_id=None) for draft in late]
             await self.log.write(execution.tenant_id, outside)
-
-    async def _abandoned(self, execution: Execution, history: History) -> list[Draft]:
-        settled = []
-        for artifact_id in history.produced:
-            artifact = await self.store.tenant(execution.tenant_id).artifact(artifact_id)
-            if artifact is not None and artifact.lifecycle_state is LifecycleState.PENDING:
-                settled.append(
-                    drafts.transition(
-                        execution,
-                        artifact,
-                        reason="the execution was cancelled",
-                        lifecycle_state=LifecycleState.FAILED.value,
-                    )
-                )
-        return settled
 
 
 def _require_consistent(context: RunContext) -> None:
@@ -419,20 +439,6 @@ def _require_consistent(context: RunContext) -> None:
         assert value == getattr(intent, name), f"execution {execution.execution_id} and its intent differ in {name}"
     if not execution.execution_id:
         raise NotFound("an execution without an id cannot run")
-
-
-def _refusal(execution: Execution, decision: Decision) -> Draft:
-    """For operators: it stands in the session's log, not in the stream of the execution, which the tenant shares."""
-    payload = {
-        "action": "handler",
-        "allowed": False,
-        "policy": decision.policy,
-        "reason": decision.reason,
-        "user_id": execution.user_id,
-        "execution_id": execution.execution_id,
-        "count": 1,
-    }
-    return Draft(event_type="policy_decided", payload=payload, session_id=execution.session_id)
 
 
 def _decoded(value: str) -> bytes:

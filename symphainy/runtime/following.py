@@ -35,7 +35,7 @@ async def _events_after(
     tenant: TenantStore, subscription: Subscription, execution_id: str, last: int
 ) -> AsyncIterator[Event]:
     while True:
-        for event in await tenant.execution_events(execution_id, after=last, limit=PAGE):
+        async for event in _logged(tenant, execution_id, last):
             last = event.seq or last
             yield event
             if event.event_type in TERMINAL_EVENTS:
@@ -49,13 +49,26 @@ async def _events_after(
                 return
 
 
+async def _logged(tenant: TenantStore, execution_id: str, last: int) -> AsyncIterator[Event]:
+    """What the log holds after `last`, to its end."""
+    while page := await tenant.execution_events(execution_id, after=last, limit=PAGE):
+        for event in page:
+            yield event
+        if len(page) < PAGE:
+            return
+        last = page[-1].seq or last
+
+
 async def _live(subscription: Subscription, last: int) -> AsyncIterator[Event]:
     """Live events that continue at `last`. Ends where one is missing: then the log has to be read."""
     while True:
         event = await subscription.next()
-        if event is None or subscription.lagging:
+        # `lagging` is read first: reading it is what resets it.
+        if subscription.lagging or event is None:
             return
         seq = event.seq or 0
+        if seq <= last and event.event_type in TERMINAL_EVENTS:
+            return
         if seq <= last:
             continue
         if seq > last + 1:

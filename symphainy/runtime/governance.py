@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Any
+
+import structlog
 
 from symphainy.civic import city_manager, security_guard, traffic_cop
 from symphainy.civic.city_manager import CityState
@@ -15,16 +18,20 @@ from symphainy.errors import (
     PolicyDenied,
     SessionExpired,
     SessionRequired,
+    StoreFailed,
     TenantMismatch,
     TooLarge,
 )
-from symphainy.model import Caller, Decision, Draft, Execution, JsonObject, Role, Session
+from symphainy.model import Caller, Decision, Draft, Execution, JsonObject, Role, Session, refuse
 from symphainy.model.instant import instant
 from symphainy.ports import Clock
 from symphainy.runtime.limits import EngineLimits
+from symphainy.runtime.state_surface import recordable
 from symphainy.runtime.wal import WriteAheadLog
 
 BUCKETS_MAX = 100_000
+
+_logger = structlog.get_logger("symphainy.governance")
 
 
 class Governance:
@@ -84,7 +91,10 @@ class Governance:
             await self._clock.sleep(1.0)
         finally:
             count = self._refused.pop(bucket)
-            await self._record(caller, decision, action="request", count=count)
+            try:
+                await self._record(caller, decision, action="request", count=count)
+            except StoreFailed as error:
+                _logger.warning("refusals_not_recorded", reason=str(error), policy=decision.policy, count=count)
 
     async def close(self) -> None:
         """Record the refusals that are still being counted."""
@@ -92,15 +102,19 @@ class Governance:
             task.cancel()
         await asyncio.gather(*self._flushes, return_exceptions=True)
 
-    def require_open(self) -> None:
+    def require_open(self, caller: Caller) -> None:
         """Raises `Overloaded` while the platform takes nothing new."""
         decision = city_manager.may_admit(self.city)
         if not decision.allowed:
+            # While it boots or is shut there is no log to write to.
+            if self.city is CityState.DRAINING:
+                self._count_refusal(caller, f"{traffic_cop.bucket(caller)}/admission", decision)
             raise Overloaded(f"{decision.reason}. {decision.remedy}", retry_after_s=decision.retry_after_s or 1.0)
 
-    def require_tenant(self, caller: Caller, tenant_id: str | None) -> None:
+    async def require_tenant(self, caller: Caller, tenant_id: str | None) -> None:
         decision = security_guard.may_enter(caller, tenant_id=tenant_id)
         if not decision.allowed:
+            await self._record(caller, decision, action="submit", event_type="intent_refused")
             raise TenantMismatch(f"{decision.reason}. {decision.remedy}")
 
     # --- actions ---
@@ -121,11 +135,13 @@ class Governance:
         await self._enforce(caller, decision, action=action, session_id=session.session_id)
         return decision
 
-    def require_alive(self, session: Session | None, session_id: str) -> Session:
+    async def require_alive(self, caller: Caller, session: Session | None, session_id: str, *, action: str) -> Session:
+        """Raises `SessionRequired` or `SessionExpired`."""
         decision = traffic_cop.session_valid(session, self.now())
         if session is None:
             raise SessionRequired(f"no session {session_id}. {decision.remedy}", session_id=session_id)
         if not decision.allowed:
+            await self._record(caller, decision, action=action, about={"session_id": session_id})
             raise SessionExpired(f"{decision.reason}. {decision.remedy}", session_id=session_id)
         return session
 
@@ -150,6 +166,15 @@ class Governance:
         if not decision.allowed:
             await self._record(caller, decision, action="upload")
             raise TooLarge(f"{decision.reason}. {decision.remedy}", policy=decision.policy)
+
+    async def require_recordable(self, caller: Caller, value: Any, what: str, *, action: str) -> Any:
+        """The value as it will be recorded. Raises `PolicyDenied` for secrets and file content."""
+        try:
+            return recordable(value, what)
+        except PolicyDenied as denied:
+            decision = refuse(denied.policy, denied.reason)
+            await self._record(caller, decision, action=action)
+            raise
 
     def concurrency(self, execution: Execution, *, running: int) -> Decision:
         return traffic_cop.concurrent(running=running, running_max=self._limits.running_max)

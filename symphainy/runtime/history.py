@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from symphainy.model import RESERVED_EVENTS, Event, JsonObject, StepRecord
+from symphainy.model import RESERVED_EVENTS, Event, JsonObject, PendingStatus, StepRecord
+from symphainy.model.seal import ERASED
 from symphainy.ports import TenantStore
 
 PAGE = 500
@@ -26,6 +27,8 @@ class History:
         """Artifact ids by the key of the call that registered them."""
         self.produced: dict[str, str] = {}
         """Artifact ids, and the state each takes when the execution completes."""
+        self.taken_up: dict[str, None] = {}
+        """Pending intents that this execution has completed."""
         self.emitted: dict[str, int] = {}
         """How many events of each type the handler has emitted outside of steps."""
         self.failed_runs = 0
@@ -33,6 +36,8 @@ class History:
 
     def apply(self, event: Event) -> None:
         payload = event.payload
+        if payload == ERASED:
+            return
         match event.event_type:
             case "intent_received":
                 self.intent = payload
@@ -49,9 +54,10 @@ class History:
                 self.failed_runs += 1
                 self.failures.clear()
             case "artifact_registered":
-                artifact_id = payload["artifact"]["artifact_id"]
-                self.registered[payload["call"]] = artifact_id
-                self.produced[artifact_id] = payload["becomes"]
+                self.registered[payload["call"]] = payload["artifact"]["artifact_id"]
+                self.note_writes(event)
+            case "pending_intent_changed":
+                self.note_writes(event)
             case "execution_progress":
                 self._emitted("execution_progress")
             case kind if kind not in RESERVED_EVENTS:
@@ -59,6 +65,17 @@ class History:
 
     def _emitted(self, kind: str) -> None:
         self.emitted[kind] = self.emitted.get(kind, 0) + 1
+
+    def note_writes(self, event: Event) -> None:
+        """Keep what has to be settled when the execution ends."""
+        payload = event.payload
+        match event.event_type:
+            case "artifact_registered":
+                self.produced[payload["artifact"]["artifact_id"]] = payload["becomes"]
+            case "pending_intent_changed" if payload["status"] == PendingStatus.COMPLETED:
+                self.taken_up[payload["pending_id"]] = None
+            case "pending_intent_changed":
+                self.taken_up.pop(payload["pending_id"], None)
 
 
 def step_record(event: Event) -> StepRecord:
@@ -79,7 +96,8 @@ def step_record(event: Event) -> StepRecord:
 
 def steps_of(events: Iterable[Event]) -> tuple[StepRecord, ...]:
     """Finished and failed attempts, in the order they ended."""
-    return tuple(step_record(event) for event in events if event.event_type in ("step_completed", "step_failed"))
+    kinds = ("step_completed", "step_failed")
+    return tuple(step_record(event) for event in events if event.event_type in kinds and event.payload != ERASED)
 
 
 async def whole_history(tenant: TenantStore, execution_id: str) -> tuple[Event, ...]:

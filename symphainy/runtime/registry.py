@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -146,7 +147,12 @@ class IntentRegistry:
 
     def _add(self, bound: BoundIntent, *, capability: str, handler_name: str) -> IntentSpec:
         declared = bound.declaration
-        decision = curator.may_register(self._names_held(), declared)
+        decision = curator.may_register(
+            self._names_held(),
+            declared,
+            handler_is_async=inspect.iscoroutinefunction(bound.handler),
+            handler_parameters=tuple(inspect.signature(bound.handler).parameters),
+        )
         if not decision.allowed:
             raise StartupFailed(decision.reason, service=handler_name, remedy=decision.remedy)
         uploads = [spec.intent_type for spec in self._specs.values() if spec.declaration.from_upload]
@@ -171,6 +177,13 @@ class IntentRegistry:
     def _add_saga(self, saga: SagaDeclaration, owner: str) -> None:
         if saga.name in self.sagas:
             raise StartupFailed(f"a saga {saga.name!r} is registered already", service=owner, remedy="Rename one")
+        names = [step.name for step in saga.steps]
+        if not names or len(set(names)) < len(names):
+            raise StartupFailed(
+                f"saga {saga.name!r} has the steps {names}",
+                service=owner,
+                remedy="Give it at least one step, and each a name of its own",
+            )
         for step in saga.steps:
             if step.intent_type not in self._specs:
                 raise StartupFailed(
@@ -190,6 +203,9 @@ class IntentRegistry:
             near = ", ".join(curator.close_names(name, self._names)) or "none is close"
             raise UnknownIntent(f"no intent named {name!r}; did you mean: {near}?", intent_type=name)
         return self._specs[intent_type]
+
+    def knows(self, intent_type: str) -> bool:
+        return intent_type in self._specs
 
     def saga(self, name: str) -> SagaDeclaration:
         """Raises `Invalid`."""

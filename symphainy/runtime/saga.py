@@ -13,7 +13,7 @@ import msgspec
 
 from symphainy.capability import SagaDeclaration, SagaStep, Submission
 from symphainy.civic import security_guard
-from symphainy.errors import Conflict, NotFound, PolicyDenied, SymphainyError
+from symphainy.errors import Conflict, NotFound, PolicyDenied
 from symphainy.model import (
     Caller,
     Draft,
@@ -27,7 +27,9 @@ from symphainy.model import (
     derive_id,
 )
 from symphainy.runtime.admission import SagaRef, Ticket, received, saga_ids, ticket_of
+from symphainy.runtime.attempt import attempt, failure_of
 from symphainy.runtime.registry import IntentRegistry
+from symphainy.runtime.state_surface import recordable
 from symphainy.runtime.wal import WriteAheadLog
 
 __all__ = ["SagaCoordinator", "SagaStep", "SagaTurn"]
@@ -60,8 +62,11 @@ class SagaCoordinator:
         saga_id: str,
         steps: tuple[SagaStepRecord, ...] = (),
     ) -> Saga:
-        """Put a pending saga on record."""
-        await self._log.write(tenant_id, [_created(saga_id, session_id, saga_name, steps, context or {})])
+        """Put a pending saga on record. Raises `Conflict` when there is one of this id."""
+        if await self._log.store.tenant(tenant_id).saga(saga_id) is not None:
+            raise Conflict(f"saga {saga_id} exists already", saga_id=saga_id)
+        context = recordable(context or {}, "the saga's context")
+        await self._log.write(tenant_id, [_created(saga_id, session_id, saga_name, steps, context)])
         return await self.read(tenant_id, saga_id)
 
     async def add_step(self, saga: Saga, name: str, intent_type: str) -> Saga:
@@ -69,29 +74,43 @@ class SagaCoordinator:
         if saga.state is not SagaState.PENDING or any(step.name == name for step in saga.steps):
             raise Conflict(f"saga {saga.saga_id} is {saga.state} and takes no step {name!r}", saga_id=saga.saga_id)
         step = SagaStepRecord(name=name, intent_type=intent_type)
-        return await self._write(saga, "saga_step_added", {"step": msgspec.to_builtins(step)})
+        return await self._write(saga, ("saga_step_added", {"step": msgspec.to_builtins(step)}))
 
     async def start(self, saga: Saga) -> Saga:
-        if saga.state is not SagaState.PENDING:
-            raise Conflict(f"saga {saga.saga_id} is already {saga.state}", saga_id=saga.saga_id)
-        return await self._write(saga, "saga_started", {})
+        if saga.state is not SagaState.PENDING or not saga.steps:
+            why = "has no steps" if not saga.steps else f"is already {saga.state}"
+            raise Conflict(f"saga {saga.saga_id} {why}", saga_id=saga.saga_id)
+        return await self._write(saga, ("saga_started", {}))
 
     async def record(self, saga: Saga, step: str, *, result: Any = None, error: Failure | None = None) -> Saga:
-        """What a step has come to. The saga is completed with its last step."""
+        """What a step has come to. The saga is completed with its last step.
+
+        Raises `Conflict` when the saga does not run, has no such step, or knows already what became of it.
+        """
+        if saga.state is not SagaState.RUNNING:
+            raise Conflict(f"saga {saga.saga_id} is {saga.state}: none of its steps can end now", saga_id=saga.saga_id)
+        open_steps = [each.name for each in saga.steps if each.state in ("pending", "running")]
+        if step not in open_steps:
+            raise Conflict(f"saga {saga.saga_id} waits for {open_steps}, not for {step!r}", saga_id=saga.saga_id)
         if error is not None:
-            return await self._write(saga, "saga_step_failed", {"step": step, "error": msgspec.to_builtins(error)})
-        saga = await self._write(saga, "saga_step_completed", {"step": step, "result": result})
-        if all(each.state == "completed" for each in saga.steps):
-            saga = await self._write(saga, "saga_completed", {})
-        return saga
+            return await self._write(saga, ("saga_step_failed", {"step": step, "error": msgspec.to_builtins(error)}))
+        result = recordable(result, f"the result of step {step!r}")
+        done = ("saga_step_completed", {"step": step, "result": result})
+        if any(each.state != "completed" for each in saga.steps if each.name != step):
+            return await self._write(saga, done)
+        return await self._write(saga, done, ("saga_completed", {"step": step, "next": None}))
 
     async def compensate(self, saga: Saga, *, reason: str) -> Saga:
-        """Mark the completed steps as undone, last first, and the saga as compensated."""
-        saga = await self._write(saga, "saga_compensating", {"reason": reason})
-        for step in reversed(saga.steps):
-            if step.state == "completed":
-                saga = await self._write(saga, "saga_step_compensated", {"step": step.name})
-        return await self._write(saga, "saga_compensated", {})
+        """Mark the completed steps as undone, last first, and the saga as compensated.
+
+        Raises `Conflict` unless it runs.
+        """
+        if saga.state is not SagaState.RUNNING:
+            raise Conflict(f"saga {saga.saga_id} is {saga.state} and cannot be undone", saga_id=saga.saga_id)
+        names = _undo_list(saga)
+        undone: list[tuple[str, JsonObject]] = [("saga_step_compensated", {"step": name}) for name in names]
+        over = ("saga_compensated", {"step": names[-1] if names else None, "next": None})
+        return await self._write(saga, ("saga_compensating", {"reason": reason}), *undone, over)
 
     async def read(self, tenant_id: str, saga_id: str) -> Saga:
         saga = await self._log.store.tenant(tenant_id).saga(saga_id)
@@ -99,9 +118,10 @@ class SagaCoordinator:
             raise NotFound(f"no saga {saga_id}", saga_id=saga_id)
         return saga
 
-    async def _write(self, saga: Saga, event_type: str, payload: JsonObject) -> Saga:
-        draft = _of_saga(saga, event_type, payload, execution_id=None)
-        await self._log.write(saga.tenant_id, [draft])
+    async def _write(self, saga: Saga, *events: tuple[str, JsonObject]) -> Saga:
+        """All or none: a saga is never found half way."""
+        drafts = [_of_saga(saga, event_type, payload, execution_id=None) for event_type, payload in events]
+        await self._log.write(saga.tenant_id, drafts)
         return await self.read(saga.tenant_id, saga.saga_id)
 
     # --- turns, within the transactions of the engine ---
@@ -125,25 +145,29 @@ class SagaCoordinator:
         """The execution, one of a saga's, is about to complete with `result`."""
         ref, saga = await self._place(execution, intent)
         if ref.compensates:
-            undone = _of_saga(saga, "saga_step_compensated", {"step": ref.step}, execution.execution_id)
-            remaining = _undo_list(saga, after=ref.step)
-            return self._undo_next(saga, execution, intent, (undone,), remaining)
+            turn = await self._undo_next(saga, ref.step, execution, intent, _undo_list(saga, after=ref.step))
+            payload: JsonObject = {"step": ref.step, "next": _next(turn.after)}
+            undone = _of_saga(saga, "saga_step_compensated", payload, execution.execution_id)
+            return SagaTurn(before=(undone, *turn.before), after=turn.after)
         results = {**saga.context.get("results", {}), ref.step: result}
         context = {**saga.context, "results": results}
         names = [step.name for step in saga.steps]
         rest = names[names.index(ref.step) + 1 :]
-        payload: JsonObject = {"step": ref.step, "result": result, "next": None}
+        payload = {"step": ref.step, "result": result, "next": None}
         if not rest:
             done = _of_saga(saga, "saga_step_completed", payload, execution.execution_id)
-            return SagaTurn(before=(done, _of_saga(saga, "saga_completed", {}, execution.execution_id)))
-        step = self._step(saga, rest[0])
-        try:
-            submitted = self._submitted(step.execute(context), SagaRef(saga_id=saga.saga_id, step=rest[0]), intent)
-        except SymphainyError as error:
+            return SagaTurn(before=(done, _ended(saga, "saga_completed", ref.step, execution.execution_id)))
+        following = SagaRef(saga_id=saga.saga_id, step=rest[0])
+        asked = await attempt(self._asked(saga, following, context, intent), what=f"saga step {rest[0]!r}")
+        submitted = asked.value
+        if submitted is None:
+            failure = failure_of(asked.error or TypeError(f"saga step {rest[0]!r} asks for nothing"))
             done = _of_saga(saga, "saga_step_completed", payload, execution.execution_id)
-            failed = _step_failed(saga, rest[0], error.code, error.message, execution.execution_id)
-            return self._undo_next(saga, execution, intent, (done, failed), _undo_list(saga, also=ref.step), context)
-        payload["next"] = _next(rest[0], submitted)
+            failed = _step_failed(saga, rest[0], failure, execution.execution_id)
+            remaining = _undo_list(saga, also=ref.step)
+            turn = await self._undo_next(saga, rest[0], execution, intent, remaining, context=context)
+            return SagaTurn(before=(done, failed, *turn.before), after=turn.after)
+        payload["next"] = _next((submitted,))
         done = _of_saga(saga, "saga_step_completed", payload, execution.execution_id)
         return SagaTurn(before=(done,), after=(submitted,))
 
@@ -152,14 +176,19 @@ class SagaCoordinator:
     ) -> SagaTurn:
         """The execution, one of a saga's, is about to fail or to be cancelled."""
         ref, saga = await self._place(execution, intent)
-        failed = _step_failed(saga, ref.step, failure.code, failure.message, execution.execution_id)
         if ref.compensates:
-            payload = {"state": SagaState.NEEDS_ATTENTION.value, "step": ref.step, "reason": failure.message}
-            return SagaTurn(before=(_of_saga(saga, "saga_failed", payload, execution.execution_id),))
+            return SagaTurn(before=(_needs_attention(saga, ref.step, failure, execution.execution_id),))
+        failed = _step_failed(saga, ref.step, failure, execution.execution_id)
         if not cancelled and not self._step(saga, ref.step).required:
-            return SagaTurn(before=(failed, _of_saga(saga, "saga_completed", {}, execution.execution_id)))
+            return SagaTurn(before=(failed, _ended(saga, "saga_completed", ref.step, execution.execution_id)))
         end = SagaState.CANCELLED if cancelled else SagaState.FAILED
-        return self._undo_next(saga, execution, intent, (failed,), _undo_list(saga), end=end)
+        turn = await self._undo_next(saga, ref.step, execution, intent, _undo_list(saga), end=end)
+        return SagaTurn(before=(failed, *turn.before), after=turn.after)
+
+    async def abandoned(self, execution: Execution, intent: JsonObject, failure: Failure) -> SagaTurn:
+        """The execution has failed in a way that nothing can be made of: a person has to look at its saga."""
+        ref, saga = await self._place(execution, intent)
+        return SagaTurn(before=(_needs_attention(saga, ref.step, failure, execution.execution_id),))
 
     async def _place(self, execution: Execution, intent: JsonObject) -> tuple[SagaRef, Saga]:
         ref = msgspec.convert(intent["saga"], SagaRef)
@@ -169,36 +198,52 @@ class SagaCoordinator:
         declaration = self._registry.saga(saga.saga_name)
         return next(step for step in declaration.steps if step.name == name)
 
-    def _undo_next(
+    async def _undo_next(
         self,
         saga: Saga,
+        ended: str,
         execution: Execution,
         intent: JsonObject,
-        told: tuple[Draft, ...],
         remaining: list[str],
+        *,
         context: JsonObject | None = None,
         end: SagaState = SagaState.FAILED,
     ) -> SagaTurn:
-        """Submit what undoes the last step that needs it; with nothing left to undo, the saga has ended."""
+        """Submit what undoes the last step that needs it; with nothing left to undo, the saga has ended.
+
+        `ended` is the step that brought this about.
+        """
         began = saga.state is SagaState.COMPENSATING
         for name in remaining:
-            wanted = self._step(saga, name).compensate(context or saga.context)
-            if wanted is None:
-                continue
             ref = SagaRef(saga_id=saga.saga_id, step=name, compensates=True)
-            submitted = self._submitted(wanted, ref, intent)
-            payload = {"step": name, "next": _next(name, submitted)}
+            asked = await attempt(self._asked(saga, ref, context or saga.context, intent), what=f"undoing {name!r}")
+            if asked.error is not None:
+                failure = failure_of(asked.error)
+                return SagaTurn(before=(_needs_attention(saga, name, failure, execution.execution_id),))
+            submitted = asked.value
+            if submitted is None:
+                continue
+            payload = {"step": name, "next": _next((submitted,))}
             turning = () if began else (_of_saga(saga, "saga_compensating", payload, execution.execution_id),)
-            return SagaTurn(before=(*told, *turning), after=(submitted,))
+            return SagaTurn(before=turning, after=(submitted,))
         if began:
-            return SagaTurn(before=(*told, _of_saga(saga, "saga_compensated", {}, execution.execution_id)))
-        over = _of_saga(saga, "saga_failed", {"state": end.value, "next": None}, execution.execution_id)
-        return SagaTurn(before=(*told, over))
+            return SagaTurn(before=(_ended(saga, "saga_compensated", ended, execution.execution_id),))
+        return SagaTurn(before=(_ended(saga, "saga_failed", ended, execution.execution_id, state=end.value),))
+
+    async def _asked(self, saga: Saga, ref: SagaRef, context: JsonObject, intent: JsonObject) -> Draft | None:
+        """What the saga's author wants done at this point, submitted.
+
+        Raises what the author's code or admission raises.
+        """
+        step = self._step(saga, ref.step)
+        wanted = step.compensate(context) if ref.compensates else step.execute(context)
+        return None if wanted is None else self._submitted(wanted, ref, intent)
 
     def _submitted(self, wanted: Submission, ref: SagaRef, intent: JsonObject) -> Draft:
         """The next intent, admitted by the same rules as the first. Raises what admission raises."""
         spec = self._registry.resolve(wanted.intent_type)
         spec.parse(wanted.parameters)
+        parameters = recordable(wanted.parameters, f"the parameters of {spec.intent_type!r}")
         ticket = ticket_of(intent)
         decision = security_guard.may_submit(
             _caller(ticket), spec.declaration.required_role, read_only=spec.declaration.read_only
@@ -208,7 +253,7 @@ class SagaCoordinator:
         execution_id, intent_id = saga_ids(ref)
         return received(
             spec,
-            wanted.parameters,
+            parameters,
             ticket,
             execution_id=execution_id,
             intent_id=intent_id,
@@ -247,16 +292,30 @@ def _of_saga(saga: Saga, event_type: str, payload: JsonObject, execution_id: str
     )
 
 
-def _step_failed(saga: Saga, step: str, code: str, message: str, execution_id: str) -> Draft:
-    return _of_saga(saga, "saga_step_failed", {"step": step, "error": {"code": code, "message": message}}, execution_id)
+def _step_failed(saga: Saga, step: str, failure: Failure, execution_id: str) -> Draft:
+    error = {"code": failure.code, "message": failure.message}
+    return _of_saga(saga, "saga_step_failed", {"step": step, "error": error}, execution_id)
 
 
-def _next(step: str, submitted: Draft) -> JsonObject:
-    return {
-        "step": step,
-        "intent_type": submitted.payload["intent_type"],
-        "execution_id": submitted.execution_id,
-    }
+def _ended(saga: Saga, event_type: str, step: str, execution_id: str | None, **more: str) -> Draft:
+    return _of_saga(saga, event_type, {"step": step, "next": None, **more}, execution_id)
+
+
+def _needs_attention(saga: Saga, step: str, failure: Failure, execution_id: str) -> Draft:
+    state = SagaState.NEEDS_ATTENTION.value
+    return _ended(saga, "saga_failed", step, execution_id, state=state, reason=failure.message)
+
+
+def _next(submitted: tuple[Draft, ...]) -> JsonObject | None:
+    """Where a client that follows the saga goes on."""
+    for draft in submitted:
+        payload = draft.payload
+        return {
+            "step": payload["saga"]["step"],
+            "intent_type": payload["intent_type"],
+            "execution_id": draft.execution_id,
+        }
+    return None
 
 
 def _undo_list(saga: Saga, *, after: str | None = None, also: str | None = None) -> list[str]:

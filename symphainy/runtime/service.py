@@ -30,7 +30,7 @@ DESCRIPTION = (
     "The execution authority. Internal: people and programs use Experience, which has the same operations. "
     "In the development profile a caller on this machine needs no token and names `tenant_id` on every call instead."
 )
-METRICS_MEDIA_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+METRICS_MEDIA_TYPE = b"text/plain; version=1.0.0; charset=utf-8"
 
 
 class RuntimeService:

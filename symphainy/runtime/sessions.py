@@ -32,8 +32,8 @@ class Sessions:
         context: JsonObject,
         metadata: JsonObject,
     ) -> Session:
-        recordable(context, "the session's context")
-        recordable(metadata, "the session's metadata")
+        context = recordable(context, "the session's context")
+        metadata = recordable(metadata, "the session's metadata")
         session_id = self._ids.new("ses")
         expires_at = instant(self._clock.now_ms() + round(self._limits.session_ttl_s * 1000))
         payload = {
@@ -73,8 +73,7 @@ class Sessions:
             payload["context"] = context
         if metadata is not None:
             payload["metadata"] = metadata
-        recordable(payload, "the session")
-        return await self._change(session, "session_updated", payload)
+        return await self._change(session, "session_updated", recordable(payload, "the session"))
 
     async def close(self, session: Session) -> Session:
         if session.lifecycle_state is SessionState.CLOSED:

@@ -28,8 +28,8 @@ from symphainy.model import (
     Session,
 )
 from symphainy.model.artifact import LIFECYCLE_MOVES, STATUS_MOVES
-from symphainy.model.json import merged
-from symphainy.ports import ArtifactFilter, ArtifactIn, ExecutionFilter, Guard, PendingFilter, TenantStore
+from symphainy.model.json import canonical, merged, parse
+from symphainy.ports import ArtifactFilter, ArtifactIn, ExecutionFilter, Guard, PendingFilter, PendingIn, TenantStore
 from symphainy.runtime import drafts
 
 if TYPE_CHECKING:
@@ -39,8 +39,19 @@ LINEAGE_MAX = 2000
 SCAN_PAGE = 200
 
 
-def recordable(value: Any, what: str) -> None:
-    """Raises `PolicyDenied` when the Data Steward says that `value` may not stand in log or state."""
+def recordable(value: Any, what: str) -> Any:
+    """The JSON value that will stand in log or state: a copy, which nobody can change any more.
+
+    Raises `PolicyDenied` when the Data Steward says that it may not, and `Invalid` for what JSON cannot say.
+    """
+    _require_recordable(value, what)
+    recorded = parse(canonical(value))
+    # Once more, for what only JSON shows: the fields of a dataclass.
+    _require_recordable(recorded, what)
+    return recorded
+
+
+def _require_recordable(value: Any, what: str) -> None:
     decision = data_steward.may_record(value)
     if not decision.allowed:
         raise PolicyDenied(
@@ -200,11 +211,14 @@ class StateSurface:
         todo = [start]
         while todo and len(nodes) < LINEAGE_MAX:
             parent_id = todo.pop()
-            for child in await self._tenant.children(parent_id):
+            for child in await self._children(parent_id):
                 edges[parent_id, child.artifact_id] = None
                 if child.artifact_id not in nodes:
                     nodes[child.artifact_id] = child
                     todo.append(child.artifact_id)
+
+    async def _children(self, artifact_id: str) -> Sequence[Artifact]:
+        return await self._tenant.children(artifact_id)
 
     async def pending_intent(self, *, intent_type: str, target_artifact_id: str) -> tuple[str, JsonObject] | None:
         where = PendingFilter(
@@ -220,29 +234,28 @@ class HandlerSurface(StateSurface):
     def __init__(self, tenant: TenantStore, accepted_types: Callable[[str], tuple[str, ...]], run: RunContext) -> None:
         super().__init__(tenant, accepted_types)
         self._run = run
-        self._contexts: dict[str, JsonObject] = {}
-        self._artifacts: dict[str, Artifact] = {}
 
     # --- session and execution state ---
 
     async def get_session_state(self, session_id: str, tenant_id: str) -> JsonObject:
-        self._own(tenant_id)
-        if session_id in self._contexts:
-            return self._contexts[session_id]
-        return await super().get_session_state(session_id, tenant_id)
-
-    async def set_session_state(self, session_id: str, tenant_id: str, state: JsonObject) -> None:
-        await self._write_session(session_id, tenant_id, {"context": state, "replace": True}, state)
-
-    async def update_session_state(self, session_id: str, tenant_id: str, changes: JsonObject) -> JsonObject:
-        state = merged(await self.get_session_state(session_id, tenant_id), changes)
-        # The event says what changed, not what came out: the store merges it into whatever stands there at commit.
-        await self._write_session(session_id, tenant_id, {"context": changes}, state)
+        state = await super().get_session_state(session_id, tenant_id)
+        for draft in self._run.held("session_updated"):
+            if draft.session_id == session_id:
+                written = _copy(draft.payload["context"])
+                state = written if draft.payload.get("replace") else merged(state, written)
         return state
 
-    async def _write_session(self, session_id: str, tenant_id: str, payload: JsonObject, state: JsonObject) -> None:
+    async def set_session_state(self, session_id: str, tenant_id: str, state: JsonObject) -> None:
+        await self._write_session(session_id, tenant_id, {"context": state, "replace": True})
+
+    async def update_session_state(self, session_id: str, tenant_id: str, changes: JsonObject) -> JsonObject:
+        # The event says what changed, not what came out: the store merges it into whatever stands there at commit.
+        await self._write_session(session_id, tenant_id, {"context": changes})
+        return await self.get_session_state(session_id, tenant_id)
+
+    async def _write_session(self, session_id: str, tenant_id: str, payload: JsonObject) -> None:
         self._own(tenant_id)
-        recordable(payload, "session state")
+        payload = recordable(payload, "session state")
         await self._session(session_id)
         draft = Draft(
             event_type="session_updated",
@@ -250,21 +263,20 @@ class HandlerSurface(StateSurface):
             session_id=session_id,
             execution_id=self._run.execution_id if session_id == self._run.session_id else None,
         )
-        self._contexts[session_id] = state
         self._run.hold(draft)
 
     async def set_execution_state(self, execution_id: str, tenant_id: str, state: JsonObject) -> None:
         self._own(tenant_id)
         if execution_id != self._run.execution_id:
             raise Invalid(f"an execution sets its own state only; this is {self._run.execution_id}, not {execution_id}")
-        recordable(state, "execution state")
-        self._run.execution_state = state
+        state = recordable(state, "execution state")
         self._run.hold(drafts.of_execution(self._run.execution, "execution_state_set", {"state": state}))
 
     async def get_execution_state(self, execution_id: str, tenant_id: str) -> JsonObject:
         found = await super().get_execution_state(execution_id, tenant_id)
-        if execution_id == self._run.execution_id and self._run.execution_state is not None:
-            found["state"] = self._run.execution_state
+        if execution_id == self._run.execution_id:
+            for draft in self._run.held("execution_state_set"):
+                found["state"] = _copy(draft.payload["state"])
         return found
 
     async def delete_state(
@@ -278,7 +290,64 @@ class HandlerSurface(StateSurface):
     # --- artifacts ---
 
     async def find_artifact(self, artifact_id: str) -> Artifact | None:
-        return self._artifacts.get(artifact_id) or await super().find_artifact(artifact_id)
+        artifact = await super().find_artifact(artifact_id)
+        for draft in self._run.held(*_OF_ARTIFACTS):
+            if _artifact_id(draft) == artifact_id:
+                artifact = self._after(artifact, draft)
+        return artifact
+
+    def _after(self, artifact: Artifact | None, draft: Draft) -> Artifact:
+        """The artifact as it will stand when the draft is written."""
+        if draft.event_type == "artifact_registered":
+            return self._run.registered(draft)
+        assert artifact is not None, f"a transition of the unknown artifact {_artifact_id(draft)} is held"
+        payload = draft.payload
+        return replace(
+            artifact,
+            lifecycle_state=LifecycleState(payload.get("lifecycle_state", artifact.lifecycle_state)),
+            status=ArtifactStatus(payload.get("status", artifact.status)),
+        )
+
+    async def _written(self) -> dict[str, Artifact]:
+        """The artifacts that something held is about, by id, as they will stand."""
+        ids = dict.fromkeys(_artifact_id(draft) for draft in self._run.held(*_OF_ARTIFACTS))
+        found = [await self.find_artifact(artifact_id) for artifact_id in ids]
+        return {artifact.artifact_id: artifact for artifact in found if artifact is not None}
+
+    async def list_artifacts(
+        self,
+        tenant_id: str,
+        *,
+        artifact_type: str | None = None,
+        lifecycle_state: str | None = None,
+        session_id: str | None = None,
+        parent_artifact_id: str | None = None,
+        eligible_for: str | None = None,
+        text: str | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> tuple[Artifact, ...]:
+        written = await self._written()
+        asked: dict[str, Any] = {
+            "artifact_type": artifact_type,
+            "lifecycle_state": lifecycle_state,
+            "session_id": session_id,
+            "parent_artifact_id": parent_artifact_id,
+            "eligible_for": eligible_for,
+            "text": text,
+        }
+        stored = await super().list_artifacts(tenant_id, **asked, limit=offset + limit + len(written))
+        where, matches = self.artifact_query(**asked)
+        fresh = [each for each in written.values() if _selects(where, each) and matches(each)]
+        found = [*fresh, *(each for each in stored if each.artifact_id not in written)]
+        # One that is not on record yet has no ordinal, and is the newest.
+        found.sort(key=lambda each: each.ordinal or _NEWEST, reverse=True)
+        return tuple(found[offset : offset + limit])
+
+    async def _children(self, artifact_id: str) -> Sequence[Artifact]:
+        written = await self._written()
+        stored = [written.pop(child.artifact_id, child) for child in await super()._children(artifact_id)]
+        return [*stored, *(each for each in written.values() if artifact_id in each.parent_artifacts)]
 
     async def register_artifact(
         self,
@@ -308,25 +377,20 @@ class HandlerSurface(StateSurface):
         for parent_id in parent_artifacts:
             if await self.find_artifact(parent_id) is None:
                 raise NotFound(f"no artifact {parent_id} to be a parent", artifact_id=parent_id)
-        recordable(semantic_payload, "the semantic payload")
-        recordable(semantic_descriptor, "the semantic descriptor")
         document = {
             "artifact_id": artifact_id or own_id,
             "artifact_type": artifact_type,
             "produced_by": msgspec.to_builtins(producer),
             "lifecycle_state": LifecycleState.PENDING.value,
-            "semantic_descriptor": semantic_descriptor or {},
-            "semantic_payload": semantic_payload,
+            "semantic_descriptor": recordable(semantic_descriptor or {}, "the semantic descriptor"),
+            "semantic_payload": recordable(semantic_payload, "the semantic payload"),
             "parent_artifacts": list(parent_artifacts),
             "materializations": msgspec.to_builtins(tuple(materializations)),
         }
         if await self.find_artifact(document["artifact_id"]) is not None:
             raise Conflict(f"artifact {document['artifact_id']} exists already", artifact_id=document["artifact_id"])
         payload = {"artifact": document, "call": call, "becomes": lifecycle_state}
-        artifact = await run.register(drafts.of_execution(run.execution, "artifact_registered", payload))
-        self._artifacts[artifact.artifact_id] = artifact
-        run.produced[artifact.artifact_id] = LifecycleState(lifecycle_state)
-        return artifact
+        return await run.register(drafts.of_execution(run.execution, "artifact_registered", payload))
 
     async def _recalled(self, call: str) -> Artifact | None:
         """What an earlier run of the handler registered by the same call."""
@@ -344,9 +408,7 @@ class HandlerSurface(StateSurface):
                 lifecycle_state=artifact.lifecycle_state,
             )
         self._hold_transition(artifact, reason, lifecycle_state=lifecycle_state)
-        moved = replace(artifact, lifecycle_state=LifecycleState(lifecycle_state))
-        self._artifacts[artifact_id] = moved
-        return moved
+        return replace(artifact, lifecycle_state=LifecycleState(lifecycle_state))
 
     async def set_artifact_status(self, artifact_id: str, status: str, reason: str) -> Artifact:
         artifact = await self.resolve_artifact(artifact_id, self._tenant.tenant_id)
@@ -359,13 +421,12 @@ class HandlerSurface(StateSurface):
                 status=artifact.status,
             )
         self._hold_transition(artifact, reason, status=status)
-        moved = replace(artifact, status=ArtifactStatus(status))
-        self._artifacts[artifact_id] = moved
-        return moved
+        return replace(artifact, status=ArtifactStatus(status))
 
     def _hold_transition(self, artifact: Artifact, reason: str, **changes: str) -> None:
         guards: tuple[Guard, ...] = ()
-        if artifact.artifact_id not in self._artifacts:
+        # Guards are checked before anything is written: only the first of several moves can be guarded.
+        if all(_artifact_id(draft) != artifact.artifact_id for draft in self._run.held(*_OF_ARTIFACTS)):
             guards = (
                 ArtifactIn(
                     artifact_id=artifact.artifact_id,
@@ -378,7 +439,7 @@ class HandlerSurface(StateSurface):
     # --- pending intents ---
 
     async def create_pending_intent(self, *, intent_type: str, target_artifact_id: str, parameters: JsonObject) -> str:
-        recordable(parameters, "the parameters of the pending intent")
+        parameters = recordable(parameters, "the parameters of the pending intent")
         self._accepted_types(intent_type)
         _, pending_id = self._run.call_key("create_pending_intent", "int")
         payload = {
@@ -396,4 +457,45 @@ class HandlerSurface(StateSurface):
             "status": PendingStatus.COMPLETED.value,
             "execution_id": self._run.execution_id,
         }
-        self._run.hold(drafts.of_execution(self._run.execution, "pending_intent_changed", payload))
+        guards: tuple[Guard, ...] = ()
+        if all(draft.payload["pending_id"] != pending_id for draft in self._run.held(*_OF_PENDING_INTENTS)):
+            guards = (PendingIn(pending_id=pending_id, status=PendingStatus.PENDING),)
+        self._run.hold(drafts.of_execution(self._run.execution, "pending_intent_changed", payload), *guards)
+
+    async def pending_intent(self, *, intent_type: str, target_artifact_id: str) -> tuple[str, JsonObject] | None:
+        where = PendingFilter(
+            intent_type=intent_type, target_artifact_id=target_artifact_id, status=PendingStatus.PENDING
+        )
+        stored = await self._tenant.pending(where, limit=SCAN_PAGE)
+        waiting = {each.pending_id: each.parameters for each in reversed(stored)}
+        for draft in self._run.held(*_OF_PENDING_INTENTS):
+            payload = draft.payload
+            if draft.event_type == "pending_intent_changed":
+                waiting.pop(payload["pending_id"], None)
+            elif (payload["intent_type"], payload["target_artifact_id"]) == (intent_type, target_artifact_id):
+                waiting[payload["pending_id"]] = _copy(payload["parameters"])
+        return next(iter(waiting.items()), None)
+
+
+_OF_ARTIFACTS = ("artifact_registered", "artifact_transitioned")
+_OF_PENDING_INTENTS = ("pending_intent_created", "pending_intent_changed")
+_NEWEST = 1 << 62
+
+
+def _artifact_id(draft: Draft) -> str:
+    registered = draft.event_type == "artifact_registered"
+    found: str = draft.payload["artifact"]["artifact_id"] if registered else draft.payload["artifact_id"]
+    return found
+
+
+def _selects(where: ArtifactFilter, artifact: Artifact) -> bool:
+    return (
+        (not where.artifact_types or artifact.artifact_type in where.artifact_types)
+        and (not where.lifecycle_states or artifact.lifecycle_state in where.lifecycle_states)
+        and (where.session_id is None or artifact.session_id == where.session_id)
+        and (where.parent_artifact_id is None or where.parent_artifact_id in artifact.parent_artifacts)
+    )
+
+
+def _copy(value: Any) -> Any:
+    return parse(canonical(value))

@@ -8,8 +8,8 @@ on. Writes made inside a step commit with it; writes made outside are held for t
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextvars import ContextVar, copy_context
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
@@ -17,7 +17,16 @@ import msgspec
 
 from symphainy.capability import NO_RETRY, RetryPolicy
 from symphainy.civic import curator, data_steward, nurse
-from symphainy.errors import FieldError, IntentRefused, Invalid, PolicyDenied
+from symphainy.errors import (
+    ChildFailed,
+    FieldError,
+    IntentRefused,
+    Invalid,
+    PolicyDenied,
+    RemoteError,
+    SymphainyError,
+    rebuild,
+)
 from symphainy.model import (
     Artifact,
     Draft,
@@ -25,7 +34,6 @@ from symphainy.model import (
     Execution,
     Intent,
     JsonObject,
-    LifecycleState,
     Materialization,
     StepRecord,
     derive_id,
@@ -104,12 +112,9 @@ class RunContext:
             tenant_id=execution.tenant_id,
             session_id=execution.session_id,
             solution_id=execution.solution_id,
-            parameters=history.intent["parameters"],
+            parameters=history.intent.get("parameters", {}),
             metadata=metadata,
         )
-        self.execution_state: JsonObject | None = None
-        self.produced = {id_: LifecycleState(state) for id_, state in history.produced.items()}
-        """Artifacts registered by this execution, and the state each takes when it completes."""
         self.outcome = _Held()
         self.refusals: list[Decision] = []
         """What a governor refused to this run: recorded with its outcome."""
@@ -184,10 +189,26 @@ class RunContext:
         held.drafts.append(draft)
         held.guards.extend(guards)
 
+    def held(self, *event_types: str) -> Iterator[Draft]:
+        """What is held for the outcome, and then for the step that is running: what this run reads as written."""
+        inside = _STEP.get()
+        for draft in (*self.outcome.drafts, *(() if inside is None else inside.drafts)):
+            if draft.event_type in event_types:
+                yield draft
+
     async def write(self, written: Sequence[Draft], guards: Sequence[Guard] = ()) -> Committed:
-        """Append under this run's fencing token."""
+        """Append under this run's fencing token, after what a governor has refused to this run by now."""
         holds = Holds(execution_id=self.execution_id, fence=self._fence)
-        return await self._tools.log.write(self.tenant_id, written, guards=(holds, *guards))
+        refusals, self.refusals = self.refusals, []
+        told = [drafts.refusal(self.execution, decision) for decision in refusals]
+        try:
+            committed = await self._tools.log.write(self.tenant_id, [*told, *written], guards=(holds, *guards))
+        except SymphainyError:
+            self.refusals[:0] = refusals
+            raise
+        for event in committed.events:
+            self.history.note_writes(event)
+        return committed
 
     async def register(self, draft: Draft) -> Artifact:
         """Put an artifact on record, with the step that is running or at once."""
@@ -195,10 +216,13 @@ class RunContext:
         absent = ArtifactAbsent(artifact_id=document["artifact_id"])
         if _STEP.get() is not None:
             self.hold(draft, absent)
-            position, stamp = 0, instant(self._tools.clock.now_ms())
-        else:
-            event = (await self.write([draft], [absent])).events[0]
-            position, stamp = event.position, event.timestamp
+            return self.registered(draft)
+        event = (await self.write([draft], [absent])).events[-1]
+        return self.registered(draft, position=event.position, stamp=event.timestamp)
+
+    def registered(self, draft: Draft, *, position: int = 0, stamp: str | None = None) -> Artifact:
+        """The artifact that an `artifact_registered` makes. One that is not on record yet has the ordinal 0."""
+        stamp = stamp or instant(self._tools.clock.now_ms())
         own = {
             "tenant_id": self.tenant_id,
             "session_id": self.session_id,
@@ -206,7 +230,8 @@ class RunContext:
             "created_at": stamp,
             "updated_at": stamp,
         }
-        return msgspec.convert(document | own, Artifact)
+        # A copy: what a handler does with the artifact must not change what is held for the log.
+        return msgspec.convert(parse(canonical(draft.payload["artifact"])) | own, Artifact)
 
     async def emit(self, event_type: str, payload: JsonObject) -> None:
         decision = curator.may_emit(event_type)
@@ -221,7 +246,7 @@ class RunContext:
 
     async def _once(self, event_type: str, payload: JsonObject) -> None:
         """Write an event of the handler's own, unless an earlier run already has."""
-        recordable(payload, f"the event {event_type!r}")
+        payload = recordable(payload, f"the event {event_type!r}")
         draft = drafts.of_execution(self.execution, event_type, payload)
         inside = _STEP.get()
         if inside is not None:
@@ -251,13 +276,15 @@ class RunContext:
             return cast("T", await self._recalled(recorded))
         failed = self.history.failures.get(key)
         if failed is not None:
-            raise IntentRefused(failed["code"], failed["message"], failed["details"])
+            raise raised_again(failed)
         held = _Held(key)
         token = _STEP.set(held)
         began = self._tools.clock.monotonic()
         try:
             with self._tools.telemetry.span("step", step=key, execution_id=self.execution_id):
-                outcome = await attempt(self._call(fn, args), timeout_s=timeout_s, what=f"step {key!r}")
+                outcome = await attempt(
+                    self._call(fn, args), timeout_s=timeout_s, what=f"step {key!r}", clock=self._tools.clock
+                )
         finally:
             _STEP.reset(token)
         self._tools.telemetry.observe("step", self._tools.clock.monotonic() - began)
@@ -269,7 +296,8 @@ class RunContext:
     async def _call(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         if inspect.iscoroutinefunction(fn):
             return await fn(*args)
-        result = await self._tools.offload.thread(fn, *args)
+        # With the context of this task, so that what the function asks of the run is known to be inside the step.
+        result = await self._tools.offload.thread(copy_context().run, fn, *args)
         return await result if inspect.isawaitable(result) else result
 
     async def _finished(self, key: str, value: Any, held: _Held) -> Any:
@@ -279,10 +307,9 @@ class RunContext:
         if isinstance(value, bytes):
             payload |= {"result_blob": await self._kept(value), "is_bytes": True}
         else:
-            recordable(value, f"the result of step {key!r}")
-            encoded = canonical(value)
             # What a rerun will get is what this run gets, also where JSON makes lists of tuples.
-            value = parse(encoded)
+            value = recordable(value, f"the result of step {key!r}")
+            encoded = canonical(value)
             if len(encoded) > self._tools.inline_bytes_max:
                 payload["result_blob"] = await self._kept(encoded)
             else:
@@ -321,6 +348,20 @@ class RunContext:
         written.append(waiting(self.execution, self._tools.clock, verdict.delay_s, verdict.reason, step=key))
         await self.write(written)
         raise Suspended
+
+
+def raised_again(failed: JsonObject) -> SymphainyError:
+    """The error that a step has failed with for good, for the handler's next run: of the same class where that can be
+    told from the record, and with the same code, message and details in any case.
+    """
+    code, message, details = failed["code"], failed["message"], failed["details"]
+    if code == ChildFailed.code:
+        return ChildFailed(message, **{"reason": "error", **details})
+    error = rebuild(code, message, details)
+    if isinstance(error, RemoteError):
+        error = IntentRefused(code, message, details)
+    error.retryable = failed["retryable"]
+    return error
 
 
 def _numbered(calls: dict[str, int], name: str) -> str:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from hmac import compare_digest
 from typing import Any
 
 import msgspec
 
+from symphainy.errors import StoreFailed
 from symphainy.model import Draft, Event
 from symphainy.model.fold import Projection, fold
 from symphainy.model.json import parse
-from symphainy.model.seal import ERASED, GENESIS, commit, leaf, link, read_header, unseal
+from symphainy.model.seal import GENESIS, commit, leaf, link, read_header, unseal
 from symphainy.ports import Claim, Committed, EventFilter, Guard, HotState, Record, Store, Telemetry, TenantStore
 
 PAGE = 1000
+#: Positions begin at 1. What somebody slipped in before that is found too.
+BEFORE_ALL = -(1 << 63)
 
 
 class WriteAheadLog:
@@ -26,15 +30,37 @@ class WriteAheadLog:
         self._telemetry = telemetry
         self.on_work: Callable[[], None] = lambda: None
         """Called when there may be something to claim."""
+        self._catching_up: set[asyncio.Task[None]] = set()
 
     async def write(self, tenant_id: str, drafts: Sequence[Draft], *, guards: Sequence[Guard] = ()) -> Committed:
         """Returns when it is on disk. Raises what a guard refuses."""
-        committed = await self.store.tenant(tenant_id).write(drafts, guards=guards)
+        try:
+            committed = await self.store.tenant(tenant_id).write(drafts, guards=guards)
+        except asyncio.CancelledError:
+            # Nobody waits for the answer any more, but the write may be on its way: who listens is told all the same.
+            told = asyncio.get_running_loop().create_task(self._catch_up(tenant_id, drafts))
+            self._catching_up.add(told)
+            told.add_done_callback(self._catching_up.discard)
+            raise
         self._hot.publish(committed.events)
         self._telemetry.count("wal_events", len(committed.events))
         if any(event.event_type == "intent_received" for event in committed.events):
             self.on_work()
         return committed
+
+    async def _catch_up(self, tenant_id: str, drafts: Sequence[Draft]) -> None:
+        tenant = self.store.tenant(tenant_id)
+        try:
+            # Writes are served in their turn: when this empty one is done, so is the one that was given up.
+            await tenant.write([])
+            for execution_id in {draft.execution_id for draft in drafts if draft.execution_id is not None}:
+                found = await tenant.execution_at(execution_id)
+                if found is not None:
+                    self._hot.publish(await tenant.execution_events(execution_id, after=found[1] - 1, limit=1))
+        except StoreFailed:
+            # Closed or broken by now. The log is read again when the next platform opens it.
+            return
+        self.on_work()
 
     def claimed(self, claims: Sequence[Claim]) -> None:
         """Tell of the events that a claim has written."""
@@ -63,13 +89,13 @@ class WriteAheadLog:
 
 
 async def replay(tenant: TenantStore, *, session_id: str | None = None) -> Projection:
-    """State from events alone: of the tenant, or of one session and its executions."""
-    rebuilt, after = Projection(), 0
-    while page := await tenant.events(EventFilter(session_id=session_id), after=after, limit=PAGE):
-        for event in page:
-            fold(rebuilt, event)
-        after = page[-1].position
-    return rebuilt
+    """State from events alone: of the tenant, or of one session and what belongs to it."""
+    rebuilt = Projection()
+    # The whole log also for one session: its executions work on artifacts and pending intents of others.
+    async for record in records(tenant):
+        if record.payload is not None:
+            fold(rebuilt, unseal(record.header, record.payload))
+    return rebuilt if session_id is None else rebuilt.of_session(session_id)
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,20 +118,25 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 async def verify(tenant: TenantStore) -> Verdict:
     """Walk the whole log and name the first event that was altered, is missing or stands in another place."""
-    before, expected = GENESIS, 1
-    async for record in records(tenant):
-        problem = _problem(record, before, expected, tenant.tenant_id)
-        if problem is not None:
-            return Verdict(
-                tenant_id=tenant.tenant_id,
-                events=expected - 1,
-                head=before.hex(),
-                position=expected,
-                event_id=_event_id(record),
-                problem=problem,
-            )
-        before, expected = record.chain, expected + 1
-    last, head = await tenant.head()
+    before, expected, after = GENESIS, 1, BEFORE_ALL
+    while True:
+        async for record in records(tenant, after=after):
+            problem = _problem(record, before, expected, tenant.tenant_id)
+            if problem is not None:
+                return Verdict(
+                    tenant_id=tenant.tenant_id,
+                    events=expected - 1,
+                    head=before.hex(),
+                    position=expected,
+                    event_id=_event_id(record),
+                    problem=problem,
+                )
+            before, expected = record.chain, expected + 1
+        last, head = await tenant.head()
+        # The log may have grown while it was read: what the head knows of is looked for once more.
+        if last < expected or after == expected - 1:
+            break
+        after = expected - 1
     found = Verdict(tenant_id=tenant.tenant_id, events=expected - 1, head=before.hex())
     if last >= expected:
         return msgspec.structs.replace(
@@ -118,8 +149,7 @@ async def verify(tenant: TenantStore) -> Verdict:
     return found
 
 
-async def records(tenant: TenantStore) -> AsyncIterator[Record]:
-    after = 0
+async def records(tenant: TenantStore, *, after: int = BEFORE_ALL) -> AsyncIterator[Record]:
     while page := await tenant.records(after=after, limit=PAGE):
         for record in page:
             yield record
@@ -135,7 +165,10 @@ def _event_id(record: Record) -> str | None:
 
 def _problem(record: Record, before: bytes, expected: int, tenant_id: str) -> str | None:
     if record.position != expected:
-        return f"event {expected} is missing: after it comes {record.position}"
+        what = "was slipped in before" if record.position < expected else "comes after"
+        return f"event {expected} is missing: {record.position} {what} it"
+    if not _is_well_kept(record):
+        return f"event {expected} was altered: what is kept of it is not bytes"
     try:
         header = read_header(record.header)
     except msgspec.DecodeError as error:
@@ -153,6 +186,14 @@ def _problem(record: Record, before: bytes, expected: int, tenant_id: str) -> st
     if not compare_digest(link(before, leaf(record.header, record.commitment)), record.chain):
         return f"event {expected} was altered: it does not continue the chain"
     return None
+
+
+def _is_well_kept(record: Record) -> bool:
+    """A file that was tampered with may hold anything where bytes belong."""
+    needed = (record.header, record.commitment, record.chain)
+    return all(isinstance(part, bytes) for part in needed) and all(
+        part is None or isinstance(part, bytes) for part in (record.salt, record.payload)
+    )
 
 
 def _payload_stands(record: Record) -> bool:
@@ -186,7 +227,7 @@ async def replay_against_store(tenant: TenantStore, *, differences_max: int = 20
     async for record in records(tenant):
         event = unseal(record.header, record.payload)
         events += 1
-        if event.payload is ERASED:
+        if record.payload is None:
             erased += 1
             continue
         fold(rebuilt, event)

@@ -96,13 +96,7 @@ def test_what_the_contract_covers_may_be_kept(contract: BoundaryContract) -> Non
         ({"size_bytes": 1001}, "1001 bytes; boundary contract bct_1 allows at most 1000"),
         (
             {"retention_days": 31},
-            "31 days from 2026-11-20T12:00:00.000Z; boundary contract bct_1 allows 30 days, until "
-            "2026-12-20T12:00:00.000Z",
-        ),
-        (
-            {"now": "2026-11-21T12:00:00.000Z"},
-            "30 days from 2026-11-21T12:00:00.000Z; boundary contract bct_1 allows 30 days, until "
-            "2026-12-20T12:00:00.000Z",
+            "31 days; boundary contract bct_1 allows 30, until 2026-12-20T12:00:00.000Z",
         ),
         (
             {"now": "2026-12-20T12:00:00.000Z"},
@@ -125,6 +119,13 @@ def test_what_the_contract_does_not_cover_is_refused(
         False,
         reason,
     )
+
+
+def test_what_a_contract_allows_in_full_is_allowed_up_to_its_end(contract: BoundaryContract) -> None:
+    last = "2026-12-20T11:59:59.999Z"
+    assert may_materialize(
+        contract, materialization_type="full_artifact", size_bytes=1, retention_days=30, now=last
+    ).allowed
 
 
 def test_nothing_is_kept_without_a_contract() -> None:

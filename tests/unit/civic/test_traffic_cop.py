@@ -154,6 +154,22 @@ def test_anonymous_callers_have_buckets_of_their_own(caller: Caller | None, rate
     assert traffic_cop.bucket(caller, address="127.0.0.1") == bucket
 
 
+@pytest.mark.parametrize(
+    ("address", "bucket"),
+    [
+        ("192.0.2.7", "unauthenticated/192.0.2.7"),
+        ("::ffff:192.0.2.7", "unauthenticated/192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "unauthenticated/2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", "unauthenticated/2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "unauthenticated/fe80::/64"),
+        ("", "unauthenticated/"),
+        ("no address", "unauthenticated/no address"),
+    ],
+)
+def test_addresses_that_one_customer_has_share_a_bucket(address: str, bucket: str) -> None:
+    assert traffic_cop.bucket(None, address=address) == bucket
+
+
 def test_refusals_of_one_caller_in_one_second_share_a_key() -> None:
     keys = [traffic_cop.refusal_key("caller/acme/u1", now_s=now_s) for now_s in (12.0, 12.999, 13.0)]
     assert keys == [("caller/acme/u1", 12), ("caller/acme/u1", 12), ("caller/acme/u1", 13)]

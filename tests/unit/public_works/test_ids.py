@@ -1,7 +1,8 @@
 """Ids from the system's randomness, and from a seed."""
 
-import os
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -50,19 +51,22 @@ def test_threads_share_one_source_and_never_an_id() -> None:
     assert len({each for some in drawn for each in some}) == 8_000
 
 
-def test_a_forked_process_draws_other_ids() -> None:
-    ids = SystemIds()
-    ids.new("x")
-    reading, writing = os.pipe()
-    if (child := os.fork()) == 0:
-        os.write(writing, ids.new("x").encode())
-        os._exit(0)
+FORK = """
+import os
+from symphainy.public_works.ids import SystemIds
+
+ids = SystemIds()
+ids.new("x")
+child = os.fork()
+if child:  # one after the other, so that their lines do not mix
     os.waitpid(child, 0)
-    theirs = os.read(reading, 100).decode()
-    os.close(reading)
-    os.close(writing)
-    assert re.fullmatch(r"x_[0-9a-v]{26}", theirs)
-    assert theirs not in {ids.new("x") for _ in range(600)}
+print(*(ids.new("x") for _ in range(300)), sep="\\n", flush=True)
+"""
+
+
+def test_a_forked_process_draws_other_ids() -> None:
+    drawn = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True).stdout
+    assert len(drawn.split()) == len(set(drawn.split())) == 600
 
 
 def test_a_fraction_lies_in_the_unit_interval(ids: Ids) -> None:

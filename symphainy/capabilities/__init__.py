@@ -1,0 +1,1 @@
+"""What the platform can do. One capability never imports another: it submits an intent."""
