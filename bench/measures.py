@@ -15,10 +15,10 @@ from typing import TypeVar
 
 import msgspec
 
-from bench import ceilings, inprocess
+from bench import ceilings, inprocess, pages
 from bench.capability import HELD, NOOP, THREE_STEPS, TICKS
 from bench.figures import Aim, Ceiling, Figure
-from bench.load import Answer, Closed, Listen, Open, drive
+from bench.load import Answer, Closed, Listen, Open, Target, drive
 from bench.machine import resident_bytes, usage_of
 from bench.platform import Platform, running
 
@@ -30,7 +30,6 @@ TICK = '"event_type":"tick"'
 LOOK_S = 0.02
 #: Seconds after which something that must happen has not.
 PATIENCE_S = 120.0
-SETTLE_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,11 @@ class Sizes:
     held: int = 200
     ticks: int = 200
     streams: int = 100
+    stream_lead_s: float = 1.0
+    """How long subscribers have to arrive before the first event."""
+    settle_s: float = 2.0
     idle_s: float = 5.0
+    pages: int = 500
 
 
 QUICK = Sizes(
@@ -65,7 +68,10 @@ QUICK = Sizes(
     held=5,
     ticks=10,
     streams=3,
-    idle_s=0.3,
+    stream_lead_s=0.2,
+    settle_s=0.0,
+    idle_s=0.2,
+    pages=10,
 )
 
 
@@ -144,6 +150,12 @@ class Run:
         """One after the other, from the bare server."""
         with ceilings.bare_server() as target:
             return drive(Closed(target=target, connections=1, count=self.sizes.requests)).require(202)
+
+    @functools.cached_property
+    def bare_at_rate(self) -> Answer:
+        """At the rate of the latency measurements, from the bare server."""
+        with ceilings.bare_server() as target:
+            return _at_rate(target, self.sizes)
 
     @functools.cached_property
     def deliveries_ceiling(self) -> Ceiling:
@@ -229,7 +241,7 @@ def rest(run: Run) -> Iterator[Figure]:
         platform.stop()
         for _ in range(run.sizes.repetitions):
             platform.start()
-            time.sleep(SETTLE_S)
+            time.sleep(run.sizes.settle_s)
             before = usage_of(platform.pid)
             time.sleep(run.sizes.idle_s)
             after = usage_of(platform.pid)
@@ -367,8 +379,7 @@ def latency(run: Run) -> Iterator[Figure]:
         with running(run.folder()) as platform:
             target = platform.submission(intent_type, platform.new_session(), n=1)
             drive(Closed(target=target, connections=sizes.connections, count=sizes.submissions // 10))  # warm
-            order = Open(target=target, connections=sizes.connections, rate=sizes.rate, seconds=sizes.rate_s)
-            answers = run.repeated(lambda order=order: drive(order).require(202))  # type: ignore[misc]
+            answers = run.repeated(functools.partial(_at_rate, target, sizes))
         for quantile in ("p50", "p99"):
             yield Figure(
                 name=f"submit_{quantile}_{intent_type}",
@@ -376,8 +387,17 @@ def latency(run: Run) -> Iterator[Figure]:
                 unit="ms",
                 samples=tuple(answer.latencies_ms[quantile] for answer in answers),
                 lower_is_better=True,
+                ceiling=Ceiling(
+                    name="a commit + a bare request at that rate",
+                    value=run.commit_ms.median + run.bare_at_rate.latencies_ms[quantile],
+                ),
                 aim=aim if quantile == "p99" else None,
             )
+
+
+def _at_rate(target: Target, sizes: Sizes) -> Answer:
+    order = Open(target=target, connections=sizes.connections, rate=sizes.rate, seconds=sizes.rate_s)
+    return drive(order).require(202)
 
 
 def alone(run: Run) -> Iterator[Figure]:
@@ -402,7 +422,7 @@ def streams(run: Run) -> Iterator[Figure]:
     sizes = run.sizes
 
     def once(platform: Platform, session_id: str) -> float:
-        target = platform.submission(TICKS, session_id, count=sizes.ticks, after_s=1.0)
+        target = platform.submission(TICKS, session_id, count=sizes.ticks, after_s=sizes.stream_lead_s)
         answer = drive(Listen(target=target, streams=sizes.streams, mark=TICK))
         expected = sizes.ticks * sizes.streams
         if answer.deliveries != expected:
@@ -458,6 +478,41 @@ def _resume(run: Run) -> _Resumed:
     return _Resumed(ready_s=ready_s, first_s=min(ends_s) - killed_at_s, last_s=max(ends_s) - killed_at_s)
 
 
+def pdf(run: Run) -> Iterator[Figure]:
+    """A document of several hundred pages."""
+    documents = iter(range(run.sizes.repetitions * 2))
+
+    def new_document() -> bytes:
+        return pages.document(run.sizes.pages, seed=next(documents))
+
+    with running(run.folder()) as platform:
+        parsed = run.repeated(lambda: pages.parse(platform, new_document(), run.sizes.pages))
+    bare = statistics.median(run.repeated(lambda: pages.bare_pages_per_s(new_document())))
+    yield Figure(
+        name="pdf_pages",
+        what=f"PDF of {run.sizes.pages} pages, parsed, chunked and indexed",
+        unit="pages/s",
+        samples=tuple(each.pages_per_s for each in parsed),
+        ceiling=Ceiling(name="bare pypdfium2, text only", value=bare),
+        aim=Aim(at_least=200),
+    )
+    yield Figure(
+        name="pdf_child_memory",
+        what="… most memory of the parsing process",
+        unit="MB",
+        samples=tuple(each.child_bytes / MB for each in parsed),
+        lower_is_better=True,
+        aim=Aim(at_most=300),
+    )
+    yield Figure(
+        name="pdf_all_memory",
+        what="… most memory of the platform with it",
+        unit="MB",
+        samples=tuple(each.all_bytes / MB for each in parsed),
+        lower_is_better=True,
+    )
+
+
 def _logged(platform: Platform, event_type: str) -> list[str]:
     """The instants of the first events of this type."""
     found = platform.call("GET", f"/api/wal/events?event_type={event_type}&limit=500")
@@ -465,7 +520,7 @@ def _logged(platform: Platform, event_type: str) -> list[str]:
 
 
 def _unix_s(instant: str) -> float:
-    return msgspec.convert(instant, datetime).timestamp()
+    return datetime.fromisoformat(instant).timestamp()
 
 
 def await_true(holds: Callable[[], bool], what: str) -> None:
@@ -486,6 +541,7 @@ MEASURES: dict[str, Measure] = {
     "alone": alone,
     "streams": streams,
     "resume": resume,
+    "pdf": pdf,
 }
 
 

@@ -91,6 +91,9 @@ class AnonymousSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Door(Protocol):
+    async def enter(self, tenant_id: str) -> None:
+        """A request names this tenant. When it is not the caller's own: `TenantMismatch`, and it stands in the log."""
+
     async def create_session(
         self,
         *,

@@ -19,12 +19,14 @@ SymphainyError                internal             a fault of the platform itsel
     QuotaExceeded             quota_exceeded       a quota is used up
     Overloaded                overloaded           the platform sheds load or is shutting down
   IntentRefused               (the handler's own)  a handler said no
+  TimedOut                    timed_out            a step or a handler took longer than it may
   Cancelled                   cancelled            the execution was cancelled
   StartupFailed               startup_failed       the platform could not start
     MissingExtra              missing_extra        an optional part is not installed
   StoreFailed                 store_failed         a store did not do what it promised
   ChildFailed                 child_failed         a child process crashed, or ran out of time or memory
   Unreachable                 unreachable          the platform could not be reached (client side)
+  RemoteError                 (the other side's)   an answer with a code that this version does not know (client side)
 """
 
 from __future__ import annotations

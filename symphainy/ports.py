@@ -46,7 +46,9 @@ class Ids(Protocol):
     """Randomness."""
 
     def new(self, prefix: str) -> str:
-        """`prefix_` and 128 random bits; never the same twice."""
+        """`prefix_` and 26 lower-case letters and digits, opaque; never the same twice, and not to be guessed: at least
+        80 of the 130 bits are random. Later ones may sort after earlier ones.
+        """
 
     def token_bytes(self, count: int) -> bytes:
         """`count` bytes nobody can guess."""

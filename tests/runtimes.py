@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -26,6 +26,8 @@ from symphainy.runtime import Engine, EngineLimits, IntentRegistry, RuntimeApi, 
 from symphainy.runtime.api import RuntimeDoor
 from symphainy.testing.clock import VirtualClock
 from symphainy.testing.ids import SeededIds
+
+T = TypeVar("T")
 
 #: `async def handler(ctx, params) -> IntentResult`
 Handler = Callable[[ExecutionContext, Any], Awaitable[IntentResult]]
@@ -184,6 +186,19 @@ async def seen(door: RuntimeDoor, execution_id: str, event_type: str) -> Event:
         if event.event_type == event_type:
             return event
     raise AssertionError(f"{execution_id} ended without {event_type}")
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Return once it holds. Whoever brings it about runs in this loop or in a thread."""
+    while not holds():  # noqa: ASYNC110 - nobody sets an event: this looks from outside
+        await asyncio.sleep(0)
+
+
+async def until_found(read: Callable[[], Awaitable[T]]) -> T:
+    """What is read, as soon as there is something."""
+    while not (found := await read()):  # noqa: ASYNC110 - likewise
+        await asyncio.sleep(0)
+    return found
 
 
 def emitted(execution: Execution) -> list[tuple[str, JsonObject]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from symphainy.cli.options import Data
+from symphainy.cli.options import URL, Data
 from symphainy.cli.terminal import say, show
 
 if TYPE_CHECKING:
@@ -101,10 +101,14 @@ def ready(addresses: Addresses) -> None:
     show(" ".join(["ready", *(f"{name}={url}" for name, url in told if url is not None)]))
 
 
+def _options(url: str | None, data: Path) -> str:
+    """What a client command has to be told to reach this platform from here."""
+    told = "" if url == URL else f" --url {url}"
+    return told if data == Path(".symphainy").absolute() else f"{told} --data {data}"
+
+
 def _tell_next(addresses: Addresses, data: Path) -> None:
-    options = "" if addresses.experience == "http://127.0.0.1:8001" else f" --url {addresses.experience}"
-    if data != Path(".symphainy").absolute():
-        options += f" --data {data}"
+    options = _options(addresses.experience, data)
     say(
         f"""
 Try, in another shell:
@@ -133,4 +137,4 @@ async def _take_samples(url: str, data: Path) -> None:
     except SymphainyError as error:
         say(f"the samples could not be taken in: {error}")
         return
-    say('search them: symphainy search "your question"')
+    say(f'search them: symphainy search "how is a wave taken back?"{_options(url, data)}')

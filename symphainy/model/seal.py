@@ -14,6 +14,7 @@ from hashlib import sha256
 
 import msgspec
 
+from symphainy.errors import Invalid, StoreFailed
 from symphainy.model.event import Event
 from symphainy.model.instant import Instant
 from symphainy.model.json import JsonObject, canonical, parse
@@ -46,7 +47,10 @@ def header_bytes(header: Header) -> bytes:
 
 def read_header(data: bytes) -> Header:
     """Raises `msgspec.DecodeError` when the bytes are no header."""
-    return _headers.decode(data)
+    try:
+        return _headers.decode(data)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from None
 
 
 def commit(salt: bytes, payload: bytes) -> bytes:
@@ -66,8 +70,15 @@ def payload_bytes(payload: JsonObject) -> bytes:
 
 
 def unseal(header: bytes, payload: bytes | None) -> Event:
-    """The event that these stored bytes are. An erased payload reads as `{"erased": true}`."""
-    read = read_header(header)
+    """The event that these stored bytes are. An erased payload reads as `{"erased": true}`.
+
+    Raises `StoreFailed` when they are none.
+    """
+    try:
+        read = read_header(header)
+        found = dict(ERASED) if payload is None else parse(payload)
+    except (msgspec.DecodeError, Invalid, TypeError) as error:
+        raise StoreFailed(f"an event in the log is not readable ({error}); `symphainy wal verify` names it") from None
     return Event(
         position=read.position,
         seq=read.seq,
@@ -77,5 +88,5 @@ def unseal(header: bytes, payload: bytes | None) -> Event:
         session_id=read.session_id,
         execution_id=read.execution_id,
         timestamp=read.timestamp,
-        payload=dict(ERASED) if payload is None else parse(payload),
+        payload=found,
     )

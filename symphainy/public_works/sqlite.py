@@ -117,6 +117,8 @@ KINDS = {
 _SELECT = {name: kind.select for name, kind in KINDS.items()}
 _UPSERT = {name: kind.upsert for name, kind in KINDS.items()}
 
+_SHOWN = ("tenant_id", "event_type", "session_id", "execution_id")
+_SEALED = ("header", "salt", "payload", "commitment", "chain")
 _WORK_COLUMNS = "tenant_id, execution_id, priority, ready_at_ms, ordinal, concurrency_key, owner, fence, lease_until_ms"
 _INSERT_EVENT = (
     "INSERT INTO events (tenant_id, position, seq, event_type, session_id, execution_id, header, salt, payload, "
@@ -135,6 +137,14 @@ _UPSERT_KEY = (
     "INSERT OR REPLACE INTO keys (tenant_id, user_id, key, fingerprint, execution_id, expires_at_ms) "
     "VALUES (?, ?, ?, ?, ?, ?)"
 )
+# For `verify`, of a file that may have been tampered with: text comes as bytes, since it may not be text any more, and
+# what is of another type than it was written in comes as the name of that type.
+_RECORD = ", ".join(
+    [f"iif(typeof(position) IN ('integer', 'real'), position, {(1 << 63) - 1})"]
+    + ["iif(typeof(seq) IN ('integer', 'null'), seq, typeof(seq))"]
+    + [f"iif(typeof({name}) IN ('text', 'null'), CAST({name} AS BLOB), typeof({name}))" for name in _SHOWN]
+    + [f"iif(typeof({name}) IN ('blob', 'null'), {name}, typeof({name}))" for name in _SEALED]
+)
 # A loose index scan: one seek for each waiting tenant, however much work each of them has.
 _WAITING_TENANTS = """
 WITH RECURSIVE waiting (tenant_id) AS (
@@ -145,6 +155,10 @@ WITH RECURSIVE waiting (tenant_id) AS (
 )
 SELECT tenant_id FROM waiting WHERE tenant_id IS NOT NULL
 """
+
+
+def _text(found: bytes | str | None) -> str | None:
+    return found.decode("utf-8", "replace") if isinstance(found, bytes) else found
 
 
 def _work(row: Sequence[Any]) -> Work:
@@ -723,7 +737,7 @@ class SqliteStore:
                 self._per_thread.connection = connection
                 self._reader_connections.append(connection)
             return query(connection)
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
             raise StoreFailed(f"the store could not be read: {error}") from error
 
 
@@ -942,28 +956,35 @@ class SqliteTenantStore:
             row = connection.execute(
                 "SELECT position, chain FROM heads WHERE tenant_id = ?", (self._tenant_id,)
             ).fetchone()
-            return (0, GENESIS) if row is None else (int(row[0]), bytes(row[1]))
+            if row is None:
+                return (0, GENESIS)
+            # In a file that was tampered with it may be anything: then it is no head.
+            return (int(row[0]), row[1] if isinstance(row[1], bytes) else b"")
 
         return await self._store.read(newest)
 
     async def records(self, *, after: int = 0, limit: int) -> tuple[Record, ...]:
-        names = ("tenant_id", "position", "seq", "event_type", "session_id", "execution_id")
-
         def rows(connection: apsw.Connection) -> tuple[Record, ...]:
             found = connection.execute(
-                "SELECT tenant_id, position, seq, event_type, session_id, execution_id, header, salt, payload, "
-                "commitment, chain FROM events WHERE tenant_id = ? AND position > ? ORDER BY position LIMIT ?",
+                f"SELECT {_RECORD} FROM events WHERE tenant_id = ? AND position > ? ORDER BY position LIMIT ?",
                 (self._tenant_id, after, limit),
             )
             return tuple(
                 Record(
-                    position=row[1],
+                    position=row[0],
                     header=row[6],
                     salt=row[7],
                     payload=row[8],
                     commitment=row[9],
                     chain=row[10],
-                    columns=dict(zip(names, row[:6], strict=True)),
+                    columns={
+                        "tenant_id": _text(row[2]),
+                        "position": row[0],
+                        "seq": row[1],
+                        "event_type": _text(row[3]),
+                        "session_id": _text(row[4]),
+                        "execution_id": _text(row[5]),
+                    },
                 )
                 for row in found
             )

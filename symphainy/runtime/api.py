@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -71,6 +72,10 @@ class RuntimeDoor:
         """What every operation asks first: not too fast, and allowed by role."""
         self._governance.require_rate(self._caller)
         await self._governance.require_action(self._caller, action)
+
+    async def enter(self, tenant_id: str) -> None:
+        self._governance.require_rate(self._caller)
+        await self._governance.require_tenant(self._caller, tenant_id)
 
     # --- sessions ---
 
@@ -226,9 +231,10 @@ class RuntimeDoor:
         return await self._execution(execution_id)
 
     async def _until_ended(self, execution_id: str) -> None:
-        async for event in follow(self._tenant, self._engine.hot, execution_id, after=None):
-            if event.event_type in TERMINAL_EVENTS:
-                return
+        async with aclosing(follow(self._tenant, self._engine.hot, execution_id, after=None)) as events:
+            async for event in events:
+                if event.event_type in TERMINAL_EVENTS:
+                    return
 
     async def list_executions(
         self,
@@ -266,14 +272,15 @@ class RuntimeDoor:
         self._api.worker.interrupt(execution_id)
         return await self._execution(execution_id)
 
-    async def stream(self, execution_id: str, *, after: int | None = None) -> AsyncIterator[Event]:
+    async def stream(self, execution_id: str, *, after: int | None = None) -> AsyncGenerator[Event, None]:
         await self._enter(Action.READ)
         await self._execution(execution_id)
-        async for event in follow(self._tenant, self._engine.hot, execution_id, after=after):
-            decision = post_office.may_receive(self._caller, event, execution_id=execution_id)
-            if not decision.allowed:
-                raise NotFound(f"no execution {execution_id}", execution_id=execution_id)
-            yield event
+        async with aclosing(follow(self._tenant, self._engine.hot, execution_id, after=after)) as events:
+            async for event in events:
+                decision = post_office.may_receive(self._caller, event, execution_id=execution_id)
+                if not decision.allowed:
+                    raise NotFound(f"no execution {execution_id}", execution_id=execution_id)
+                yield event
 
     # --- pending intents ---
 

@@ -4,7 +4,7 @@ log.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import msgspec
 
@@ -16,7 +16,9 @@ from symphainy.ports import HotState, Subscription, TenantStore
 PAGE = 500
 
 
-async def follow(tenant: TenantStore, hot: HotState, execution_id: str, *, after: int | None) -> AsyncIterator[Event]:
+async def follow(
+    tenant: TenantStore, hot: HotState, execution_id: str, *, after: int | None
+) -> AsyncGenerator[Event, None]:
     """As `Door.stream` promises. Listening begins before the log is read, so nothing falls in between."""
     subscription = hot.subscribe(tenant.tenant_id, execution_id)
     try:

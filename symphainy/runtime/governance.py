@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -34,6 +34,14 @@ BUCKETS_MAX = 100_000
 _logger = structlog.get_logger("symphainy.governance")
 
 
+class _Refused(NamedTuple):
+    """Refusals of one bucket that are still being counted: the latest decision, and how many there were."""
+
+    caller: Caller
+    decision: Decision
+    times: int
+
+
 class Governance:
     """One for a platform. Every `require_*` returns quietly, or records the refusal and raises it."""
 
@@ -42,7 +50,7 @@ class Governance:
         self._clock = clock
         self._limits = limits
         self._rates: OrderedDict[str, float | None] = OrderedDict()
-        self._refused: dict[str, int] = {}
+        self._refused: dict[str, _Refused] = {}
         self._flushes: set[asyncio.Task[None]] = set()
         self.city = CityState.BOOTING
 
@@ -79,28 +87,32 @@ class Governance:
             )
 
     def _count_refusal(self, caller: Caller, bucket: str, decision: Decision) -> None:
-        first = bucket not in self._refused
-        self._refused[bucket] = self._refused.get(bucket, 0) + 1
-        if first:
-            task = asyncio.get_running_loop().create_task(self._flush(caller, bucket, decision))
+        known = self._refused.get(bucket)
+        self._refused[bucket] = _Refused(caller, decision, 1 if known is None else known.times + 1)
+        if known is None:
+            task = asyncio.get_running_loop().create_task(self._record_later(bucket))
             self._flushes.add(task)
             task.add_done_callback(self._flushes.discard)
 
-    async def _flush(self, caller: Caller, bucket: str, decision: Decision) -> None:
+    async def _record_later(self, bucket: str) -> None:
+        await self._clock.sleep(1.0)
+        await self._record_refused(bucket)
+
+    async def _record_refused(self, bucket: str) -> None:
+        refused = self._refused.pop(bucket)
         try:
-            await self._clock.sleep(1.0)
-        finally:
-            count = self._refused.pop(bucket)
-            try:
-                await self._record(caller, decision, action="request", count=count)
-            except StoreFailed as error:
-                _logger.warning("refusals_not_recorded", reason=str(error), policy=decision.policy, count=count)
+            await self._record(refused.caller, refused.decision, action="request", count=refused.times)
+        except StoreFailed as error:
+            _logger.warning("refusals_not_recorded", reason=str(error), count=refused.times)
 
     async def close(self) -> None:
         """Record the refusals that are still being counted."""
-        for task in tuple(self._flushes):
+        flushes = tuple(self._flushes)
+        for task in flushes:
             task.cancel()
-        await asyncio.gather(*self._flushes, return_exceptions=True)
+        await asyncio.gather(*flushes, return_exceptions=True)
+        for bucket in tuple(self._refused):
+            await self._record_refused(bucket)
 
     def require_open(self, caller: Caller) -> None:
         """Raises `Overloaded` while the platform takes nothing new."""

@@ -69,6 +69,7 @@ class RuntimeService:
             settings=self._settings,
             anonymous=self._anonymous,
             refuses_development_parameters=not self._development,
+            users_may_be_named=True,
         )
         anonymous = () if self._anonymous is None else (CREATE_ANONYMOUS_SESSION,)
         metrics = Operation(

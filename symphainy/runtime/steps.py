@@ -442,11 +442,13 @@ class _Steward:
         self._tools = tools
 
     def issue_contract(self, *, size_bytes: int) -> JsonObject:
+        # One instant for both: a contract read a millisecond later no longer allows its whole term.
+        now = self._now()
         contract = data_steward.boundary_contract(
             boundary_contract_id=self._run.new_id("bct"),
             tenant_id=self._run.tenant_id,
             session_id=self._run.session_id,
-            now=self._now(),
+            now=now,
             size_bytes_max=self._tools.content_bytes_max,
             retention_days=self._tools.retention_days,
         )
@@ -455,7 +457,7 @@ class _Steward:
             materialization_type=data_steward.MaterializationType.FULL_ARTIFACT,
             size_bytes=size_bytes,
             retention_days=self._tools.retention_days,
-            now=self._now(),
+            now=now,
         )
         self._require(decision)
         return contract.to_dict()

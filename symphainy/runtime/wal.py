@@ -157,6 +157,8 @@ async def records(tenant: TenantStore, *, after: int = BEFORE_ALL) -> AsyncItera
 
 
 def _event_id(record: Record) -> str | None:
+    if not _is_well_kept(record):
+        return None
     try:
         return read_header(record.header).event_id
     except msgspec.DecodeError:

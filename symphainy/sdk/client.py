@@ -418,6 +418,9 @@ class ExperienceSDK:
             limit=limit,
         )
 
+    async def enter(self, tenant_id: str) -> None:
+        await self.door.enter(tenant_id)
+
     async def health(self) -> Health:
         return await self.door.health()
 

@@ -124,6 +124,17 @@ class RuntimeClient:
         other._headers, other._tenant_id = _caller_headers(token, headers), tenant_id
         return other
 
+    @property
+    def tenant_id(self) -> str | None:
+        """The tenant that every request names, if any."""
+        return self._tenant_id
+
+    def naming(self, tenant_id: str) -> RuntimeClient:
+        """The same caller, whose requests name this tenant."""
+        other = self.acting_for(token=None, tenant_id=tenant_id)
+        other._headers = self._headers
+        return other
+
     async def aclose(self) -> None:
         if self._owns_connections:
             await self._http.aclose()

@@ -208,4 +208,5 @@ class SyncExperienceSDK:
     upload = _returned(ExperienceSDK.upload)
 
     wal_events = _returned(ExperienceSDK.wal_events)
+    enter = _returned(ExperienceSDK.enter)
     health = _returned(ExperienceSDK.health)

@@ -16,9 +16,10 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from symphainy import __version__
+from symphainy.door import Door
 from symphainy.errors import Denied, Invalid, NotFound, SymphainyError
 from symphainy.model import JsonObject
-from symphainy.wire.callers import Arrival
+from symphainy.wire.callers import Arrival, entered
 from symphainy.wire.docs import CONTENT_SECURITY_POLICY, docs_page
 from symphainy.wire.edge import AccessLog, Edge, random_request_id
 from symphainy.wire.openapi import openapi_document
@@ -186,7 +187,7 @@ class _Socket:
             return
         client = scope.get("client")
 
-        def enter(token: str) -> Any:
+        async def enter(token: str) -> Door:
             arrival = Arrival(
                 headers=scope[HEADERS_KEY],
                 client=client[0] if client else None,
@@ -194,7 +195,7 @@ class _Socket:
                 request_id=scope[REQUEST_ID_KEY],
             )
             named = query_of(Query, scope["query_string"]).tenant_id
-            return service.identify(arrival).door(named)
+            return await entered(service.identify(arrival), named)
 
         await StreamSocket(
             receive,

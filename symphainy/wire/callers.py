@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from symphainy.door import Door
-from symphainy.errors import FieldError, Invalid, TenantMismatch, Unauthenticated
+from symphainy.errors import FieldError, Invalid, Unauthenticated
 from symphainy.model import Caller, Role, tenant_id_problem
 
 Verify: TypeAlias = Callable[[str], Caller]
@@ -39,7 +39,7 @@ class Visitor(Protocol):
     """Whoever asks, once a token that was brought has been verified."""
 
     def door(self, tenant_id: str | None) -> Door:
-        """The door for this visitor. `tenant_id` is what the request names; another than its own: `TenantMismatch`."""
+        """The door for this visitor. `tenant_id` is what the request names: whoever asks it next is `enter`ed there."""
 
 
 Identify: TypeAlias = Callable[[Arrival], Visitor]
@@ -75,12 +75,15 @@ class KnownCaller:
         self._request_id = request_id
 
     def door(self, tenant_id: str | None) -> Door:
-        if tenant_id is not None and tenant_id != self._caller.tenant_id:
-            raise TenantMismatch(
-                f"the request names tenant {tenant_id!r}, the token belongs to {self._caller.tenant_id!r}; "
-                "leave tenant_id out, or use a token of that tenant"
-            )
         return self._door_for(self._caller, request_id=self._request_id)
+
+
+async def entered(visitor: Visitor, tenant_id: str | None) -> Door:
+    """The door, once it has let the visitor into the tenant that the request names. Raises `TenantMismatch`."""
+    door = visitor.door(tenant_id)
+    if tenant_id is not None:
+        await door.enter(tenant_id)
+    return door
 
 
 class LoopbackDeveloper:

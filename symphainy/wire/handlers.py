@@ -29,8 +29,9 @@ _REPLAYED = (b"idempotency-replayed", b"true")
 
 async def create_session(call: Call) -> Answer:
     body = call.body(schemas.CreateSession)
+    user_id = body.user_id if call.service.users_may_be_named else None
     session = await call.door.create_session(
-        user_id=body.user_id, solution_id=body.solution_id, context=body.context, metadata=body.metadata
+        user_id=user_id, solution_id=body.solution_id, context=body.context, metadata=body.metadata
     )
     return json_reply(201, session, [(b"location", f"/api/session/{session.session_id}".encode())])
 
@@ -308,7 +309,7 @@ async def upload(call: Call) -> Answer:
     settings = call.service.settings
     async with receive_upload(call.receive, call.headers, settings) as received:
         form = _upload_form(received.fields)
-        door = call.enter(form.tenant_id)
+        door = await call.enter(form.tenant_id)
         guard = call.service.development_only
         if guard is not None:
             await guard.refuse_any(door, form.parameters, at="/parameters")

@@ -18,7 +18,7 @@ from symphainy.door import AnonymousSession, Door, Health
 from symphainy.errors import NotFound, TenantMismatch
 from symphainy.model import JsonObject
 from symphainy.wire.bodies import expect_json, json_object, read_body
-from symphainy.wire.callers import Arrival, Identify, Visitor, bearer_token
+from symphainy.wire.callers import Arrival, Identify, Visitor, bearer_token, entered
 from symphainy.wire.development import DevelopmentOnly
 from symphainy.wire.problems import MethodNotAllowed
 from symphainy.wire.replies import Answer
@@ -58,13 +58,16 @@ class Service:
         settings: EdgeSettings,
         anonymous: OpenAnonymous | None = None,
         refuses_development_parameters: bool = True,
+        users_may_be_named: bool = False,
     ) -> None:
+        """`users_may_be_named`: a new session may say whose it is. Otherwise the token alone does."""
         self.identify = identify
         self.health = health
         self.settings = settings
         self.anonymous = anonymous
         self.streams = OpenStreams()
         self.is_draining = False
+        self.users_may_be_named = users_may_be_named
         self.development_only = DevelopmentOnly() if refuses_development_parameters else None
 
     def drain(self) -> None:
@@ -139,13 +142,13 @@ class Call:
     def take(self, query: Query | None, body: BaseModel | None) -> None:
         self._query, self._body = query, body
 
-    def enter(self, named_in_body: str | None) -> Door:
+    async def enter(self, named_in_body: str | None) -> Door:
         """Bind the door, now that it is known which tenant the request names. Raises `TenantMismatch`."""
         assert self._visitor is not None
         named_in_query = None if self._query is None else self._query.tenant_id
         if named_in_query is not None and named_in_body is not None and named_in_query != named_in_body:
             raise TenantMismatch(f"the query names tenant {named_in_query!r}, the body {named_in_body!r}")
-        self._door = self._visitor.door(named_in_body if named_in_query is None else named_in_query)
+        self._door = await entered(self._visitor, named_in_body if named_in_query is None else named_in_query)
         return self._door
 
 
@@ -228,7 +231,7 @@ class Operation:
             return await self.handler(call)
         body = await self._read_body(call)
         call.take(query, body)
-        call.enter(getattr(body, "tenant_id", None))
+        await call.enter(getattr(body, "tenant_id", None))
         return await self.handler(call)
 
     async def _read_body(self, call: Call) -> BaseModel | None:

@@ -31,6 +31,7 @@ from symphainy.errors import (
     StoreFailed,
     SymphainyError,
     TenantMismatch,
+    TimedOut,
     TooLarge,
     Unauthenticated,
     UnknownIntent,
@@ -49,8 +50,8 @@ class MethodNotAllowed(SymphainyError):
     code = "method_not_allowed"
     title = "Not with this method"
 
-    def __init__(self, message: str, /, *, allow: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, /, *, allow: str = "", **details: Any) -> None:
+        super().__init__(message, **details)
         self.allow = allow
 
 
@@ -60,8 +61,8 @@ class RangeNotSatisfiable(SymphainyError):
     code = "range_not_satisfiable"
     title = "No such range"
 
-    def __init__(self, message: str, /, *, size_bytes: int) -> None:
-        super().__init__(message, size_bytes=size_bytes)
+    def __init__(self, message: str, /, *, size_bytes: int = 0, **details: Any) -> None:
+        super().__init__(message, size_bytes=size_bytes, **details)
         self.size_bytes = size_bytes
 
 
@@ -101,6 +102,7 @@ STATUS: dict[type[SymphainyError], int] = {
     QuotaExceeded: 429,
     Overloaded: 503,
     IntentRefused: 422,
+    TimedOut: 503,
     Cancelled: 409,
     StartupFailed: 503,
     StoreFailed: 503,
@@ -121,6 +123,7 @@ _INTERNAL: dict[type[SymphainyError], str] = {
     StartupFailed: "A part of the platform is not running. Its log has the reason under this request id.",
     Unreachable: "The Runtime cannot be reached. Try again in a moment.",
 }
+_BY_CODE = {kind.code: kind for kind in STATUS if kind not in (SymphainyError, IntentRefused, RemoteError)}
 _RESERVED = frozenset({"type", "title", "status", "detail", "instance", "code", "request_id", "retryable", "errors"})
 
 
@@ -149,20 +152,20 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def status_of(error: SymphainyError) -> int:
-    return STATUS[_listed(error, STATUS)]
+    return STATUS[_kind_of(error)]
 
 
 def is_internal(error: SymphainyError) -> bool:
     """Whether the reason belongs into the log, and only there."""
-    return _listed(error, STATUS) in _INTERNAL
+    return _kind_of(error) in _INTERNAL
 
 
 def problem_of(error: SymphainyError, *, request_id: str, instance: str) -> JsonObject:
     """The document. Details of the error that are JSON are members of it."""
-    kind = _listed(error, STATUS)
+    kind = _kind_of(error)
     document: JsonObject = {
         "type": TYPE_PREFIX + error.code,
-        "title": error.title,
+        "title": kind.title if isinstance(error, RemoteError) else error.title,
         "status": STATUS[kind],
         "detail": _INTERNAL.get(kind, error.message),
         "instance": instance,
@@ -196,7 +199,7 @@ def problem_headers(error: SymphainyError, *, token_presented: bool) -> list[tup
             headers.append((b"www-authenticate", challenge))
         case Limited(retry_after_s=seconds):
             headers.append((b"retry-after", str(max(1, math.ceil(seconds))).encode()))
-        case Unreachable() | StoreFailed():
+        case Unreachable() | StoreFailed() | TimedOut():
             headers.append((b"retry-after", b"1"))
         case MethodNotAllowed(allow=allow):
             headers.append((b"allow", allow.encode()))
@@ -209,5 +212,8 @@ def problem_headers(error: SymphainyError, *, token_presented: bool) -> list[tup
     return headers
 
 
-def _listed(error: SymphainyError, table: dict[type[SymphainyError], Any]) -> type[SymphainyError]:
-    return next(kind for kind in type(error).__mro__ if kind in table)
+def _kind_of(error: SymphainyError) -> type[SymphainyError]:
+    """What the error is answered as. One that another service could not name is known by its code."""
+    if isinstance(error, RemoteError):
+        return _BY_CODE.get(error.code, RemoteError)
+    return next(kind for kind in type(error).__mro__ if kind in STATUS)

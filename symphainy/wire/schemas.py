@@ -66,7 +66,7 @@ class CreateSession(RequestBody):
     """A new session."""
 
     user_id: Text | None = Field(
-        None, description="Whose session it is: one's own. For somebody else's an operator may ask."
+        None, description="Whose session it is. Experience takes that from the token, whatever stands here."
     )
     solution_id: Text = "default"
     context: JsonObject | None = Field(None, description="The session state that handlers read and write.")

@@ -7,7 +7,7 @@ the last two cases the client resumes where it was. None of this touches the exe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, cast
 
@@ -247,7 +247,7 @@ class StreamSocket:
         receive: Receive,
         send: Send,
         *,
-        enter: Callable[[str], Door],
+        enter: Callable[[str], Awaitable[Door]],
         execution_id: str,
         settings: EdgeSettings,
         streams: OpenStreams,
@@ -296,7 +296,7 @@ class StreamSocket:
             raise _Close(BAD_MESSAGE, 'the first message must be {"type": "connection_init", "token": "..."}')
         if not isinstance(token, str) or not token:
             raise _Close(BAD_TOKEN, "connection_init must carry a token")
-        door = self._enter(token)
+        door = await self._enter(token)
         await self._send_text(b'{"type":"connection_ack"}')
         return door
 

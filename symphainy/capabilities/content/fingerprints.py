@@ -253,12 +253,6 @@ class Fingerprint:
         }
 
 
-def common_wording(one: Sequence[str | None], other: Sequence[str | None]) -> float:
-    """The estimated share of phrases two documents have in common, 0 to 1, from their `wording.bins`."""
-    used = [(a, b) for a, b in zip(one, other, strict=True) if a is not None or b is not None]
-    return sum(1 for a, b in used if a == b) / len(used) if used else 0.0
-
-
 def units_of(lines: Iterable[bytes]) -> list[JsonObject]:
     """Numbers keep the digits they are written with."""
     return [_decoder.decode(line) for line in lines]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from symphainy.capabilities.content import embeddings, intake, lifecycle, parsed, reindexing
+from symphainy.capabilities.content.names import display_name
 from symphainy.capabilities.content.parsing.child import frames
 from symphainy.capabilities.content.parsing.media import CSV
 from symphainy.capabilities.content.reading import ParseLimits
@@ -60,8 +61,8 @@ def from_upload(content: UploadedContent) -> JsonObject:
     found: JsonObject = {
         "ingestion_type": "upload",
         "content_ref_or_base64": content.reference,
-        "filename": content.filename,
-        "ui_name": content.filename[:255],
+        "filename": content.filename[-1024:],
+        "ui_name": display_name(content.filename),
     }
     return found if content.media_type is None else {**found, "mime_type": content.media_type[:255]}
 
@@ -99,6 +100,7 @@ class ContentCapability(Capability):
             "file_path_refused": "file_path is not allowed: it works in development, below the allowed folders",
             "boundary_contract_unknown": "the boundary contract is not that of this content",
             "policy_denied": "the Data Steward does not let content of this size in",
+            "payload_too_large": "the content is larger than one upload may be",
             "not_available": "no content was given, and nothing here can fetch it",
         },
         state_reads=("artifacts",),
@@ -161,6 +163,7 @@ class ContentCapability(Capability):
             "pdf_unreadable": "the PDF cannot be read",
             "parser_limit": "time, memory, depth, pages, columns or the length of one value went beyond a bound",
             "parser_failed": "the parser broke down over this file",
+            "payload_too_large": "what was read takes more room than one upload may",
             "balance_broken": "something of the file would have been lost; nothing was kept",
         },
         state_reads=("artifacts", "pending_intents"),

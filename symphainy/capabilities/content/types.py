@@ -75,9 +75,9 @@ class MaterializationType(StrEnum):
 class IngestionOptions(Parameters):
     """What the saga ingest_to_search hands on to its later steps."""
 
-    parse_profile: ParseProfile | None = None
-    materialization_type: MaterializationType | None = None
-    ttl_days: int | None = Field(None, ge=0, le=36_500)
+    parse_profile: ParseProfile | None = Field(None, description="How to parse it.")
+    materialization_type: MaterializationType | None = Field(None, description="The form to keep.")
+    ttl_days: int | None = Field(None, ge=0, le=36_500, description="Days to keep it.")
 
 
 class IngestFile(Parameters):
@@ -115,6 +115,7 @@ class IngestFile(Parameters):
         max_length=4096,
         description="A file on the machine of the Runtime, in place of content. In development only, and only below "
         "the folders of the setting allowed_file_roots.",
+        json_schema_extra={"x-development-only": True},
     )
 
     @model_validator(mode="before")
@@ -153,13 +154,13 @@ class IngestedFile(BaseModel):
     boundary_contract_id: str = Field(description="Under which it may be kept: hand it to save_materialization.")
     boundary_contract_expires_at: str = Field(description="Until then.")
     sha256: str = Field(description="Of the content, in hexadecimal.")
-    size_bytes: int
+    size_bytes: int = Field(description="Of the content.")
     media_type: str = Field(description="What the content is, by its bytes.")
     declared_media_type: str | None = Field(description="What its name or its sender say that it is.")
     type_mismatch: bool = Field(description="Whether the two contradict each other.")
     filename: str = Field(description="Its name without folders and control characters.")
-    ui_name: str
-    lifecycle_state: str
+    ui_name: str = Field(description="The name to show.")
+    lifecycle_state: str = Field(description="PENDING, or where the file stands that was here before.")
     duplicate_of: str | None = Field(description="The same content, brought into this session before; then `file_id`.")
 
 
@@ -175,10 +176,10 @@ class SaveMaterialization(Parameters):
 
 
 class SavedMaterialization(BaseModel):
-    file_id: str
-    boundary_contract_id: str
-    lifecycle_state: str
-    materialization_type: str
+    file_id: str = Field(description="The file's artifact.")
+    boundary_contract_id: str = Field(description="Under which it is kept.")
+    lifecycle_state: str = Field(description="READY.")
+    materialization_type: str = Field(description="The form that is kept.")
     retained_until: str = Field(description="What was asked for and allowed.")
     pending_intent_id: str | None = Field(description="The parse that is queued; null for a reference.")
 
@@ -193,18 +194,18 @@ class ParseContent(Parameters):
 class Quarantined(BaseModel):
     """Something of the file that was not delivered, and why."""
 
-    reason: str
-    position: dict[str, Any]
-    details: dict[str, Any]
+    reason: str = Field(description="As `ragged_row`, `quote_left_open`, `undecodable_bytes`, `no_text_layer`.")
+    position: dict[str, Any] = Field(description="Characters, bytes, page or line of the whole of it.")
+    details: dict[str, Any] = Field(description="What else is known, as how many fields were expected.")
     text: str = Field(description="Its beginning.")
-    truncated: bool
+    truncated: bool = Field(description="Whether there is more of it than `text`.")
 
 
 class ParsedContent(BaseModel):
-    parsed_file_id: str
-    file_id: str
+    parsed_file_id: str = Field(description="The parsed content's artifact.")
+    file_id: str = Field(description="The file's artifact.")
     media_type: str = Field(description="What it was read as.")
-    parser: str
+    parser: str = Field(description="Which parser read it.")
     counts: dict[str, Any] = Field(description="Of what the format has: pages, rows, columns, paragraphs, …")
     balance: dict[str, Any] = Field(
         description="`{measure: {total, delivered, ignored: {reason: n}, quarantined: {reason: n}}}`; each adds up."
@@ -214,7 +215,7 @@ class ParsedContent(BaseModel):
     quarantined: int = Field(description="Units among them that are quarantined.")
     quarantine: list[Quarantined] = Field(description="The first of these.")
     columns: list[dict[str, Any]] = Field(description="Of records: names, types, and counts of types.")
-    warnings: list[str]
+    warnings: list[str] = Field(description="What a reader should know, and is no loss.")
 
 
 class ParsedFileChoice(Parameters):
@@ -234,18 +235,18 @@ class GetParsedFile(ParsedFileChoice):
 
 
 class ParsedFile(BaseModel):
-    parsed_file_id: str
-    file_id: str
-    filename: str
-    lifecycle_state: str
-    media_type: str
-    parser: str
-    parser_version: str
-    counts: dict[str, Any]
-    balance: dict[str, Any]
-    units: int
-    chunks: int
-    quarantined: int
+    parsed_file_id: str = Field(description="The parsed content's artifact.")
+    file_id: str = Field(description="The file's artifact.")
+    filename: str = Field(description="The file's name.")
+    lifecycle_state: str = Field(description="Of the parsed content.")
+    media_type: str = Field(description="What it was read as.")
+    parser: str = Field(description="Which parser read it.")
+    parser_version: str = Field(description="Of the parsers; another version parses anew.")
+    counts: dict[str, Any] = Field(description="Of what the format has: pages, rows, columns, paragraphs, …")
+    balance: dict[str, Any] = Field(description="As in the result of parse_content.")
+    units: int = Field(description="Lines of its JSON Lines.")
+    chunks: int = Field(description="Passages that can be searched.")
+    quarantined: int = Field(description="Units among them that are quarantined.")
     structure: dict[str, Any] = Field(description="Encoding, dialect, header, columns: what the format has.")
     preview: list[dict[str, Any]] = Field(
         description="The first units: `{kind, text, position}`, or `{kind, names, values, position}` for a record."
@@ -259,14 +260,14 @@ class CreateDeterministicEmbeddings(Parameters):
 
 
 class DeterministicEmbeddings(BaseModel):
-    deterministic_embedding_id: str
-    parsed_file_id: str
+    deterministic_embedding_id: str = Field(description="Their artifact; its payload holds the signatures.")
+    parsed_file_id: str = Field(description="What they stand for.")
     schema_fingerprint: str = Field(description="Of names and types of columns, or of the outline, in their order.")
     schema_fingerprint_unordered: str = Field(description="The same whatever their order.")
     content_fingerprint: str = Field(description="Of every unit: equal for equal content only.")
-    kind: Literal["records", "document", "mixed", "empty"]
-    columns: int
-    units: int
+    kind: Literal["records", "document", "mixed", "empty"] = Field(description="What the content is made of.")
+    columns: int = Field(description="Columns that have a pattern signature.")
+    units: int = Field(description="Units that were read.")
 
 
 class ExtractEmbeddings(Parameters):
@@ -276,38 +277,40 @@ class ExtractEmbeddings(Parameters):
 
 
 class Embeddings(BaseModel):
-    embedding_id: str
-    parsed_file_id: str
-    deterministic_embedding_id: str
-    method: Literal["sentence_model"]
-    model: str
-    dimensions: int
+    embedding_id: str = Field(description="Their artifact; its content holds the vectors.")
+    parsed_file_id: str = Field(description="What they stand for.")
+    deterministic_embedding_id: str = Field(description="What they stand on.")
+    method: Literal["sentence_model"] = Field(description="How they were made.")
+    model: str = Field(description="By which model.")
+    dimensions: int = Field(description="Numbers in a vector.")
     count: int = Field(description="Vectors, one a chunk.")
 
 
 class ListArtifacts(Parameters):
-    artifact_type: str | None = Field(None, max_length=64)
-    lifecycle_state: Literal["PENDING", "READY", "FAILED", "ARCHIVED", "DELETED"] | None = None
+    artifact_type: str | None = Field(None, max_length=64, description="As `file` or `parsed_content`.")
+    lifecycle_state: Literal["PENDING", "READY", "FAILED", "ARCHIVED", "DELETED"] | None = Field(
+        None, description="Where the stored thing stands."
+    )
     eligible_for: str | None = Field(None, max_length=128, description="The intent that is to work on them next.")
     text: str | None = Field(None, max_length=1000, description="Words that type, descriptor or payload must hold.")
-    limit: int = Field(100, ge=1, le=500)
-    offset: int = Field(0, ge=0, le=1_000_000)
+    limit: int = Field(100, ge=1, le=500, description="Artifacts of a page.")
+    offset: int = Field(0, ge=0, le=1_000_000, description="How many to pass over.")
 
 
 class ArtifactRow(BaseModel):
-    artifact_id: str
-    artifact_type: str
-    name: str | None
-    media_type: str | None
-    lifecycle_state: str
-    status: str
-    version: int
-    session_id: str | None
-    produced_by: dict[str, str]
-    parent_artifacts: list[str]
+    artifact_id: str = Field(description="Its id.")
+    artifact_type: str = Field(description="As `file` or `parsed_content`.")
+    name: str | None = Field(description="What it is called, where it is.")
+    media_type: str | None = Field(description="Of its content, where that is known.")
+    lifecycle_state: str = Field(description="Where the stored thing stands.")
+    status: str = Field(description="Where the business stands on it: draft, accepted or obsolete.")
+    version: int = Field(description="Of the artifact.")
+    session_id: str | None = Field(description="The session it was made in.")
+    produced_by: dict[str, str] = Field(description="`{intent, execution_id}`")
+    parent_artifacts: list[str] = Field(description="What it was made from.")
     size_bytes: int = Field(description="Of all its materialisations.")
-    created_at: str
-    updated_at: str
+    created_at: str = Field(description="When it was registered.")
+    updated_at: str = Field(description="When it last changed.")
 
 
 class ArtifactList(BaseModel):
@@ -316,24 +319,24 @@ class ArtifactList(BaseModel):
 
 
 class RetrieveArtifactMetadata(Parameters):
-    artifact_id: ArtifactId
+    artifact_id: ArtifactId = Field(description="Which artifact.")
     include_lineage: bool = Field(False, description="Whether to follow its parents and children.")
 
 
 class Lineage(BaseModel):
-    nodes: list[ArtifactRow]
+    nodes: list[ArtifactRow] = Field(description="The artifacts in it.")
     edges: list[dict[str, str]] = Field(description="`{parent, child}`")
 
 
 class ArtifactMetadata(BaseModel):
     artifact: dict[str, Any] = Field(description="The registry's record.")
-    lineage: Lineage | None
+    lineage: Lineage | None = Field(description="What it came from and what came of it, where asked for.")
 
 
 class ArchiveFile(Parameters):
     artifact_id: ArtifactId | None = Field(None, description="What to archive, READY. Or give `file_id`.")
     file_id: ArtifactId | None = Field(None, description="The same under its older name.")
-    reason: str | None = Field(None, max_length=1000)
+    reason: str | None = Field(None, max_length=1000, description="Why: it stands in the log.")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
@@ -343,9 +346,9 @@ class ArchiveFile(Parameters):
 
 
 class ArchivedFile(BaseModel):
-    artifact_id: str
-    artifact_type: str
-    lifecycle_state: str
+    artifact_id: str = Field(description="What was archived.")
+    artifact_type: str = Field(description="Its type.")
+    lifecycle_state: str = Field(description="ARCHIVED.")
 
 
 class LifecycleAction(StrEnum):
@@ -357,17 +360,17 @@ class LifecycleAction(StrEnum):
 
 
 class TransitionArtifactLifecycle(Parameters):
-    artifact_id: ArtifactId
-    action: LifecycleAction
-    reason: str = Field(min_length=1, max_length=1000)
+    artifact_id: ArtifactId = Field(description="Which artifact.")
+    action: LifecycleAction = Field(description="`purge` and `restore` work on what is ARCHIVED.")
+    reason: str = Field(min_length=1, max_length=1000, description="Why: it stands in the log.")
     target_domain: Literal["platform"] | None = Field(None, description="For promote.")
 
 
 class TransitionedArtifact(BaseModel):
-    artifact_id: str
-    artifact_type: str
-    action: str
-    lifecycle_state: str
-    status: str
-    version: int
+    artifact_id: str = Field(description="Which artifact.")
+    artifact_type: str = Field(description="Its type.")
+    action: str = Field(description="What was done.")
+    lifecycle_state: str = Field(description="Where the stored thing stands now.")
+    status: str = Field(description="Where the business stands on it now.")
+    version: int = Field(description="Of the artifact.")
     also_purged: list[str] = Field(description="What was derived from it and went with it.")

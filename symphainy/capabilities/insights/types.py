@@ -20,14 +20,14 @@ class QueryData(BaseModel):
 class FoundPassage(BaseModel):
     """An exact span of a source, read again from it before it is answered."""
 
-    text: str
+    text: str = Field(description="Exactly as it stands there.")
     score: float = Field(description="Higher is better; comparable within one answer only.")
     bm25_rank: int | None = Field(description="Its place by its words, from 1.")
     vector_rank: int | None = Field(description="Its place by its meaning, from 1.")
     similarity: float | None = Field(description="Cosine to the question, where vectors were used.")
-    parsed_file_id: str
-    file_id: str
-    filename: str
+    parsed_file_id: str = Field(description="The parsed content it was found in.")
+    file_id: str = Field(description="The file it stands in.")
+    filename: str = Field(description="The file's name.")
     position: dict[str, Any] = Field(
         description="`char_start` and `char_end` in the page of a PDF, or in the decoded text of any other file; with "
         "`page`, `row` and `row_end`, `line` and `line_end`, `byte_start` and `byte_end`, `pointer`, `section` where "
@@ -36,7 +36,7 @@ class FoundPassage(BaseModel):
 
 
 class FoundData(BaseModel):
-    query: str
+    query: str = Field(description="The question.")
     method: Literal["bm25", "bm25+vectors"] = Field(
         description="By words alone; or by words and meaning, fused by reciprocal rank."
     )

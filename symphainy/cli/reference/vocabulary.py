@@ -35,7 +35,7 @@ EVENTS: dict[str, tuple[str, tuple[str, ...]]] = {
         "an intent was not accepted, by which policy and why",
         ("action", "allowed", "policy", "reason", "user_id", "count", "intent_type"),
     ),
-    "execution_started": ("a worker runs the handler", ("attempt",)),
+    "execution_started": ("a worker has claimed it and runs the handler", ("attempt", "owner", "fence")),
     "execution_waiting": ("a running execution waits, for what and until when", ("waiting_on",)),
     "execution_progress": ("how far the handler is", ("fraction", "message")),
     "execution_state_set": ("what the handler keeps with its execution", ("state",)),
@@ -93,7 +93,6 @@ EVENTS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("action", "allowed", "policy", "reason", "user_id", "count"),
     ),
     "snapshot": ("of streams only: the execution as it stands", ("the execution",)),
-    "stream.gap": ("of streams only: the events asked for are gone", ("oldest",)),
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from symphainy.cli.reference.vocabulary import EVENTS
 from tests.documents import Block, blocks
 from tests.integration.cli.starting import Started, started
 from tests.source import ROOT
@@ -115,9 +116,26 @@ def test_the_guide_to_experiences_runs(desk: Path, platform: Started) -> None:
 
 def test_the_path_to_a_working_platform_runs(desk: Path, platform: Started) -> None:
     printed = run(PATH, desk, platform).splitlines()
-    assert [line for line in printed if line in ("active", "True", "completed", "READY", "ingest_file")] == [
-        *("active", "True", "completed", "completed", "READY", "completed", "ingest_file")
+    told = ["ok", "active", "True", "completed", "READY", "ingest_file"]
+    assert [line for line in printed if line in told] == [
+        *("ok", "ok", "active", "True", "completed", "completed", "READY", "completed", "ingest_file")
     ]
+
+
+def test_every_event_that_was_written_has_the_documented_payload(desk: Path, platform: Started) -> None:
+    options = ["--url", platform.urls["experience"], "--data", str(desk.parent / "data")]
+    symphainy("process", str(README), *options)
+    printed = symphainy("wal", "events", "--tenant", "local", "--limit", "5000", "--json", *options)
+    events = [json.loads(line) for line in printed.splitlines()]
+    assert {"saga_completed", "step_completed", "artifact_transitioned"} <= {event["event_type"] for event in events}
+    unknown = {
+        f"{event['event_type']}: {field}"
+        for event in events
+        if event["event_type"] in EVENTS
+        for field in event["payload"]
+        if field not in EVENTS[event["event_type"]][1]
+    }
+    assert sorted(unknown) == []
 
 
 @pytest.fixture

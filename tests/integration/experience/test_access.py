@@ -69,6 +69,20 @@ async def test_a_token_of_another_installation_is_no_token(
     assert (await asked(experience, operation, {"Authorization": f"Bearer {token}"})).status_code == 401
 
 
+async def test_naming_another_tenant_stands_in_the_log_of_the_caller(
+    city: Platform, experience: httpx2.AsyncClient
+) -> None:
+    await experience.get(f"/api/realms?tenant_id={OTHER_TENANT}", headers=city.headers())
+    log = await experience.get("/api/wal/events?event_type=intent_refused", headers=city.headers("op", Role.OPERATOR))
+    (refusal,) = log.json()["events"]
+    assert (refusal["payload"]["policy"], refusal["payload"]["user_id"]) == ("security_guard.tenant_wall", "ada")
+
+
+async def test_a_session_is_its_callers_whatever_the_body_says(city: Platform, experience: httpx2.AsyncClient) -> None:
+    made = await experience.post("/api/session/create", headers=city.headers(), json={"user_id": "grace"})
+    assert (made.status_code, made.json()["user_id"]) == (201, "ada")
+
+
 @pytest.mark.parametrize("operation", GUARDED, ids=NAMES)
 async def test_naming_another_tenant_is_refused(
     city: Platform, experience: httpx2.AsyncClient, operation: Operation

@@ -1,8 +1,8 @@
 """What the document promises is what happens: schemathesis tries every operation with right, wrong and linked requests.
 
-No answer is a 5xx, none is undocumented, each has the media type, headers and shape that the document says, what does not
-fit is refused and what needs a token asks for one. Valid requests may be refused: a session that was closed meanwhile, a
-cursor that the platform never gave out.
+No answer is a 5xx, none is undocumented, each has the media type, headers and shape that the document says, what does
+not fit is refused and what needs a token asks for one. Valid requests may be refused: a session that was closed
+meanwhile, a cursor that the platform never gave out.
 """
 
 from __future__ import annotations

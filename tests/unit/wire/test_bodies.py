@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from typing import Any
 
 import pytest
@@ -200,10 +199,9 @@ MEBIBYTES: dict[str, bytes] = {
 
 @pytest.mark.parametrize("kind", MEBIBYTES)
 def test_no_mebibyte_costs_more_than_a_moment(kind: str) -> None:
-    began = time.process_time()
+    # 0.15 s at worst, measured. Anything quadratic takes minutes, and meets the time limit that every test has.
     with contextlib.suppress(Invalid):
         json_value(MEBIBYTES[kind])
-    assert time.process_time() - began < 1.0  # measured: 0.15 s at worst; quadratic would be minutes
 
 
 JSON = st.recursive(

@@ -65,6 +65,21 @@ def test_every_error_of_the_tree_has_a_status_that_fits(kind: type[SymphainyErro
     assert STATUS[listed] != 500 or listed in (SymphainyError, errors.ChildFailed)
 
 
+@pytest.mark.parametrize(
+    "kind", [each for each in STATUS if each.code not in ("internal", "refused")], ids=lambda kind: kind.__name__
+)
+def test_a_refusal_of_another_service_is_answered_as_that_service_answered_it(kind: type[SymphainyError]) -> None:
+    details = {"policy": "p", "reason": "r", "retry_after_s": 2, "allow": "GET", "size_bytes": 1, "x": 1}
+    error = errors.rebuild(kind.code, "what happened", details)
+    document = of(error)
+    assert (document["code"], document["status"], document["title"]) == (kind.code, STATUS[kind], kind.title)
+
+
+def test_an_answer_that_nobody_understands_is_a_bad_gateway() -> None:
+    document = of(errors.rebuild("from_the_future", "what happened", {}))
+    assert (document["code"], document["status"], document["detail"]) == ("from_the_future", 502, "what happened")
+
+
 def test_a_validation_problem_points_to_each_field() -> None:
     error = errors.Invalid("two things", errors=[FieldError("/a", "missing"), FieldError("/b~1c", "too long")])
     assert of(error) == {

@@ -40,71 +40,96 @@ def parse_delimited(file: BinaryIO, size_bytes: int, encoding: Encoding, options
             f"the rows have {dialect.width} fields; at most {COLUMNS_MAX} are read",
             {"limit": "columns", "value": dialect.width, "max": COLUMNS_MAX},
         )
-    tally = Tally()
-    tally.ignore("byte_order_mark", bytes=encoding.bom_bytes)
-    total_bytes, total_rows, row, above = encoding.bom_bytes, 0, 0, 0
-    header: list[str] | None = None
-    columns: ColumnTypes | None = None
-    gap: str | None = None
+    table = _Table(dialect)
+    table.tally.ignore("byte_order_mark", bytes=encoding.bom_bytes)
+    read, rows = encoding.bom_bytes, 0
     for record in read_records(read_lines(file, encoding), dialect.form, width=dialect.width):
         length = sum(line.byte_length for line in record.lines)
-        total_bytes += length
-        total_rows += 1
+        read += length
+        rows += 1
+        piece = table.take(record, length)
+        if piece is not None:
+            yield piece
+    assert read <= size_bytes, f"{read} bytes were read of a file of {size_bytes}"
+    return table.summary(encoding, size_bytes=size_bytes, rows=rows)
+
+
+class _Table:
+    """What each record is: above the table, its header, one of its rows, or none of these."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.tally = Tally()
+        self._dialect = dialect
+        self._header: list[str] | None = None
+        self._columns: ColumnTypes | None = None
+        self._rows = self._above = 0
+        self._gap: str | None = None
+
+    def take(self, record: Record, length: int) -> Piece | None:
+        """`length` in bytes. None for what is blank."""
         if is_blank(record) or _is_padding(record):
-            reason = "blank" if is_blank(record) else "padding"
-            tally.ignore(reason, bytes=length, rows=1)
-            gap = None if gap is None else gap + _source(record, terminated=True)
-            continue
-        unreadable = record.problem in UNREADABLE
-        if above < dialect.preamble and not unreadable:
-            above += 1
-            tally.ignore("preamble", bytes=length, rows=1)
-            text = _source(record)
-            yield Piece(unit=Unit(kind="preamble", text=text, position=_position(record)), raw=text, gap=gap)
-            gap = record.lines[-1].end
-            continue
-        above += unreadable
+            self._skip(record, length)
+            return None
+        if self._above < self._dialect.preamble:
+            self._above += 1
+            if record.problem not in UNREADABLE:
+                self.tally.ignore("preamble", bytes=length, rows=1)
+                return self._delivered(record, Unit(kind="preamble", text=_source(record), position=_position(record)))
         problem = record.problem
-        if problem is None and len(record.fields) != dialect.width:
+        if problem is None and len(record.fields) != self._dialect.width:
             problem = "ragged_row"
         if problem is not None:
-            tally.quarantine(problem, bytes=length, rows=1)
-            details = {"fields": len(record.fields), "expected": dialect.width} if problem == "ragged_row" else {}
-            yield quarantined(problem, _source(record), _position(record), **details)
-            gap = None
-            continue
-        if header is None and dialect.header:
-            header = record.fields
-            columns = ColumnTypes(column_names(header, dialect.width))
-            tally.ignore("header", bytes=length, rows=1)
-            unit = Unit(kind="header", values=header, position=_position(record))
-        else:
-            if columns is None:
-                columns = ColumnTypes(column_names([], dialect.width))
-            row += 1
-            columns.add(record.fields)
-            tally.deliver(bytes=length, rows=1)
-            values = dict(zip(columns.names, record.fields, strict=True))
-            unit = Unit(kind="record", values=values, position=_position(record, row=row))
-        yield Piece(unit=unit, raw=_source(record), gap=gap)
-        gap = record.lines[-1].end
-    tally.deliver(bytes=0, rows=0)
-    return Summary(
-        parser=PARSER,
-        counts={
-            "rows": row,
-            "columns": dialect.width if row or header else 0,
-            "quarantined_rows": tally.quarantined("rows"),
-        },
-        balance=tally.balance(bytes=_same(total_bytes, size_bytes), rows=total_rows),
-        structure={
-            "encoding": encoding.to_dict(),
-            "dialect": dialect.to_dict(),
-            "header": header,
-            "columns": columns.schema() if columns else [],
-        },
-        warnings=_warnings(dialect, header),
-    )
+            return self._aside(record, length, problem)
+        if self._header is None and self._dialect.header:
+            self._header = record.fields
+            self.tally.ignore("header", bytes=length, rows=1)
+            return self._delivered(record, Unit(kind="header", values=record.fields, position=_position(record)))
+        self.tally.deliver(bytes=length, rows=1)
+        return self._delivered(record, self._row(record))
+
+    def _skip(self, record: Record, length: int) -> None:
+        self.tally.ignore("blank" if is_blank(record) else "padding", bytes=length, rows=1)
+        if self._gap is not None:
+            self._gap += _source(record) + record.lines[-1].end
+
+    def _aside(self, record: Record, length: int, problem: str) -> Piece:
+        self.tally.quarantine(problem, bytes=length, rows=1)
+        self._gap = None
+        told = {"fields": len(record.fields), "expected": self._dialect.width} if problem == "ragged_row" else {}
+        return quarantined(problem, _source(record), _position(record), **told)
+
+    def _row(self, record: Record) -> Unit:
+        if self._columns is None:
+            self._columns = ColumnTypes(column_names(self._header or [], self._dialect.width))
+        self._rows += 1
+        self._columns.add(record.fields)
+        values = dict(zip(self._columns.names, record.fields, strict=True))
+        return Unit(kind="record", values=values, position=_position(record, row=self._rows))
+
+    def _delivered(self, record: Record, unit: Unit) -> Piece:
+        piece = Piece(unit=unit, raw=_source(record), gap=self._gap)
+        self._gap = record.lines[-1].end
+        return piece
+
+    def summary(self, encoding: Encoding, *, size_bytes: int, rows: int) -> Summary:
+        names = column_names(self._header or [], self._dialect.width)
+        columns = self._columns or ColumnTypes(names if self._header else ())
+        return Summary(
+            parser=PARSER,
+            counts={
+                "rows": self._rows,
+                "columns": len(columns.names),
+                "quarantined_rows": self.tally.quarantined("rows"),
+            },
+            balance=self.tally.balance(bytes=size_bytes, rows=rows),
+            structure={
+                "encoding": encoding.to_dict(),
+                "dialect": self._dialect.to_dict(),
+                "header": self._header,
+                "columns": columns.schema(),
+            },
+            warnings=_warnings(self._header, names),
+        )
 
 
 def _sample(lines: Iterator[Line]) -> list[Line]:
@@ -134,16 +159,9 @@ def column_names(header: Sequence[str], width: int) -> list[str]:
     return names
 
 
-def _same(read: int, size: int) -> int:
-    """The size of the file; what was read is tallied against it."""
-    assert read <= size, f"{read} bytes were read of a file of {size}"
-    return size
-
-
-def _source(record: Record, *, terminated: bool = False) -> str:
+def _source(record: Record) -> str:
     *before, last = record.lines
-    text = "".join(line.text + line.end for line in before) + last.text
-    return text + last.end if terminated else text
+    return "".join(line.text + line.end for line in before) + last.text
 
 
 def _position(record: Record, *, row: int | None = None) -> Position:
@@ -163,11 +181,8 @@ def _is_padding(record: Record) -> bool:
     return len(record.lines) == 1 and not record.lines[0].text.strip("\x00\x1a")
 
 
-def _warnings(dialect: Dialect, header: list[str] | None) -> tuple[str, ...]:
-    found = []
-    if header is not None:
-        names = column_names(header, dialect.width)
-        renamed = [new for old, new in zip(header, names, strict=True) if old.strip() != new]
-        if renamed:
-            found.append(f"columns without a name of their own were named: {', '.join(renamed[:20])}")
-    return tuple(found)
+def _warnings(header: list[str] | None, names: list[str]) -> tuple[str, ...]:
+    if header is None:
+        return ()
+    renamed = [new for old, new in zip(header, names, strict=True) if old.strip() != new]
+    return (f"columns without a name of their own were named: {', '.join(renamed[:20])}",) if renamed else ()

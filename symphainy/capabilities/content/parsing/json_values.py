@@ -326,38 +326,12 @@ def parse_json(file: BinaryIO, size_bytes: int, encoding: Encoding, options: Par
     form = {"[": "array", "{": "object"}.get(text.peek(), "scalar")
     if form == "array":
         schemas.append(_Schema(""))
-        values += yield from _items(text, schemas[-1], depth=1)
+        values = yield from _items(text, schemas[-1], depth=1)
     elif form == "object":
-        keys: set[str] = set()
-        text.take("{")
-        if text.peek() == "}":
-            text.take("}")
-        else:
-            while True:
-                if text.peek() != '"':
-                    raise text.invalid("expected a key in double quotes")
-                key, raw_key, start, gap = text.value(depth=1)
-                if key in keys:
-                    raise text.invalid(f"the key {key[:100]!r} stands twice in one object")
-                keys.add(key)
-                text.take(":")
-                pointer = f"/{key.replace('~', '~0').replace('/', '~1')}"
-                if text.records_follow():
-                    schemas.append(_Schema(pointer))
-                    values += yield from _items(text, schemas[-1], depth=2)
-                else:
-                    sections += 1
-                    value, raw, end, between = text.value(depth=1)
-                    position = msgspec.structs.replace(
-                        start, char_end=end.char_end, byte_end=end.byte_end, pointer=pointer
-                    )
-                    unit = Unit(kind="section", values={key: value}, position=position)
-                    yield Piece(unit=unit, raw=raw_key + between + raw, gap=_gap(gap))
-                if text.take(",}") == "}":
-                    break
+        sections, values = yield from _members(text, schemas)
     else:
         value, raw, position, _ = text.value(depth=0)
-        values += 1
+        values = 1
         unit = Unit(kind="value", values=value, position=msgspec.structs.replace(position, pointer=""))
         yield Piece(unit=unit, raw=raw)
     read = text.finish()
@@ -376,6 +350,38 @@ def parse_json(file: BinaryIO, size_bytes: int, encoding: Encoding, options: Par
             "records": [schema.to_dict() for schema in schemas],
         },
     )
+
+
+def _members(text: _Text, schemas: list[_Schema]) -> Generator[Piece, None, tuple[int, int]]:
+    """The members of the outermost object. Returns how many are sections, and how many values their lists held that are
+    no objects. A schema is added for each list of objects.
+    """
+    sections = values = 0
+    keys: set[str] = set()
+    text.take("{")
+    if text.peek() == "}":
+        text.take("}")
+        return 0, 0
+    while True:
+        if text.peek() != '"':
+            raise text.invalid("expected a key in double quotes")
+        key, raw_key, start, gap = text.value(depth=1)
+        if key in keys:
+            raise text.invalid(f"the key {key[:100]!r} stands twice in one object")
+        keys.add(key)
+        text.take(":")
+        pointer = f"/{key.replace('~', '~0').replace('/', '~1')}"
+        if text.records_follow():
+            schemas.append(_Schema(pointer))
+            values += yield from _items(text, schemas[-1], depth=2)
+        else:
+            sections += 1
+            value, raw, end, between = text.value(depth=1)
+            position = msgspec.structs.replace(start, char_end=end.char_end, byte_end=end.byte_end, pointer=pointer)
+            unit = Unit(kind="section", values={key: value}, position=position)
+            yield Piece(unit=unit, raw=raw_key + between + raw, gap=_gap(gap))
+        if text.take(",}") == "}":
+            return sections, values
 
 
 def _items(text: _Text, schema: _Schema, *, depth: int) -> Generator[Piece, None, int]:
@@ -449,7 +455,6 @@ def parse_json_lines(file: BinaryIO, size_bytes: int, encoding: Encoding, option
         )
         gap = last.end
     assert read <= size_bytes, f"{read} bytes were read of a file of {size_bytes}"
-    tally.deliver(bytes=0, rows=0)
     return Summary(
         parser=LINES_PARSER,
         counts={"rows": schema.rows, "values": values, "quarantined_rows": tally.quarantined("rows")},

@@ -135,7 +135,6 @@ def _pages(document: PdfDocument) -> Pieces:
             if piece.unit.kind != QUARANTINED:
                 counts[f"{piece.unit.kind}s"] += 1
             yield piece
-    tally.deliver(characters=0)
     return Summary(
         parser=PARSER,
         counts={**counts, "quarantined_pages": tally.quarantined("pages")},
@@ -190,7 +189,6 @@ def _account(tally: Tally, pieces: Sequence[Piece], text: str) -> None:
         tally.quarantine(pieces[0].unit.reason or "", pages=1)
     else:
         tally.ignore("blank", pages=1)
-    tally.deliver(pages=0)
 
 
 def _rows(text: str, layout: PdfTextPage) -> list[_Row]:

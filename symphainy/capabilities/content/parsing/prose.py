@@ -136,7 +136,6 @@ def parse_markdown(file: BinaryIO, size_bytes: int, encoding: Encoding, options:
 def _parse(file: BinaryIO, size_bytes: int, encoding: Encoding, *, markdown: bool) -> Pieces:
     blocks = _Blocks()
     blocks.tally.ignore("byte_order_mark", bytes=encoding.bom_bytes)
-    blocks.tally.deliver(bytes=0, lines=0)
     read, total_lines = encoding.bom_bytes, 0
     lines = read_lines(file, encoding)
     matter = 0

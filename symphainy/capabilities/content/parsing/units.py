@@ -20,7 +20,6 @@ from symphainy.model import JsonObject
 #: Raise when a parser's output for the same input changes: parsed content of another version is parsed anew.
 PARSER_VERSION = "1"
 
-MiB = 1 << 20
 UNIT_CHARS_MAX = 64 * 1024
 """A longer block is delivered as several units, each of which says that it continues the one before."""
 EXCERPT_CHARS_MAX = 4096
@@ -123,7 +122,10 @@ class Tally:
         self._accounts: dict[str, _Account] = {}
 
     def _account(self, measure: str) -> _Account:
-        return self._accounts.setdefault(measure, _Account())
+        found = self._accounts.get(measure)
+        if found is None:
+            found = self._accounts[measure] = _Account()
+        return found
 
     def deliver(self, **amounts: int) -> None:
         for measure, amount in amounts.items():
@@ -141,9 +143,6 @@ class Tally:
 
     def quarantined(self, measure: str) -> int:
         return self._account(measure).quarantined.total()
-
-    def delivered(self, measure: str) -> int:
-        return self._account(measure).delivered
 
     def balance(self, **totals: int) -> JsonObject:
         """`{measure: {total, delivered, ignored: {reason: n}, quarantined: {reason: n}}}`.

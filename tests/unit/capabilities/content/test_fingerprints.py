@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from symphainy.capabilities.content.fingerprints import (
     DISTINCT_EXACT_MAX,
     Fingerprint,
-    common_wording,
     mask_of,
     units_of,
 )
@@ -89,6 +88,12 @@ def test_distinct_values_are_estimated_where_they_are_many() -> None:
     assert 16_000 < estimate["count"] < 24_000
     few = b"".join(b"%d\n" % number for number in range(DISTINCT_EXACT_MAX - 1))
     assert fingerprint(b"n\n" + few, CSV)["columns"][0]["distinct"] == {"count": DISTINCT_EXACT_MAX - 1, "exact": True}
+
+
+def common_wording(one: list[str | None], other: list[str | None]) -> float:
+    """The share of phrases two documents have in common, as their bins estimate it."""
+    used = [(a, b) for a, b in zip(one, other, strict=True) if a is not None or b is not None]
+    return sum(1 for a, b in used if a == b) / len(used)
 
 
 def test_wording_tells_how_much_two_documents_share() -> None:

@@ -1,14 +1,32 @@
-"""Decision 0007 names every direct dependency, and nothing that is none."""
+"""Every decision has its four parts, and decision 0007 names every direct dependency and nothing else."""
 
 import re
 import tomllib
+from pathlib import Path
 from typing import Any
 
+import pytest
 from packaging.requirements import Requirement
 
+from tests.documents import links, text
 from tests.source import ROOT
 
-PAGE = ROOT / "docs" / "decisions" / "0007-dependencies.md"
+FOLDER = ROOT / "docs" / "decisions"
+PAGES = sorted(FOLDER.glob("[0-9]*.md"))
+PAGE = FOLDER / "0007-dependencies.md"
+PARTS = ("**Question.**", "**Chosen.**", "**Given up.**", "**What would change our mind.**")
+
+
+def test_decisions_are_numbered_without_a_gap_and_listed() -> None:
+    assert [int(page.name[:4]) for page in PAGES] == list(range(1, len(PAGES) + 1))
+    assert [target for target in links(FOLDER / "README.md") if target[0].isdigit()] == [page.name for page in PAGES]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_decision_has_its_number_and_its_four_parts(page: Path) -> None:
+    found = text(page)
+    assert found.startswith(f"# {page.name[:4]}: ")
+    assert [part for part in PARTS if part not in found] == []
 
 
 def declared() -> set[str]:
