@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
+from hypothesis import HealthCheck, settings
 from pydantic import BaseModel, ConfigDict
 
 from symphainy.capability import Capability, ExecutionContext, IntentResult
@@ -186,6 +187,13 @@ async def seen(door: RuntimeDoor, execution_id: str, event_type: str) -> Event:
         if event.event_type == event_type:
             return event
     raise AssertionError(f"{execution_id} ended without {event_type}")
+
+
+def searched(examples: int) -> settings:
+    """So many examples, and twenty times as many with `--deep`."""
+    is_deep = settings.get_current_profile_name() == "deep"
+    unfit = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    return settings(max_examples=examples * 20 if is_deep else examples, suppress_health_check=unfit)
 
 
 async def until(holds: Callable[[], object]) -> None:

@@ -188,7 +188,8 @@ class RuntimeDoor:
             raise NotFound(f"no execution {execution_id}", execution_id=execution_id)
         self._governance.require_visible(
             self._caller,
-            f"execution {execution_id}",
+            "execution",
+            execution_id,
             tenant_id=found.tenant_id,
             session_id=found.session_id,
         )
@@ -332,7 +333,8 @@ class RuntimeDoor:
         artifact = await self._surface().resolve_artifact(artifact_id, self._caller.tenant_id)
         self._governance.require_visible(
             self._caller,
-            f"artifact {artifact_id}",
+            "artifact",
+            artifact_id,
             tenant_id=artifact.tenant_id,
             session_id=artifact.session_id,
         )
@@ -386,10 +388,11 @@ class RuntimeDoor:
             for each in artifact.materializations
             if materialization_id is None or each.materialization_id == materialization_id
         ]
-        if not chosen or artifact.lifecycle_state.value == "DELETED":
+        found = chosen[0] if chosen and artifact.lifecycle_state.value != "DELETED" else None
+        # Also asked of the store: once an answer has begun, it can only be cut.
+        if found is None or await self._engine.blobs.size(self._caller.tenant_id, blob_sha256(found)) is None:
             what = f"materialisation {materialization_id} of artifact" if materialization_id else "content of artifact"
             raise NotFound(f"no {what} {artifact_id}", artifact_id=artifact_id)
-        found = chosen[0]
         end = found.size_bytes if stop is None else min(stop, found.size_bytes)
         descriptor = artifact.semantic_descriptor
         return OpenedContent(

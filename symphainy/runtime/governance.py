@@ -149,9 +149,9 @@ class Governance:
 
     async def require_alive(self, caller: Caller, session: Session | None, session_id: str, *, action: str) -> Session:
         """Raises `SessionRequired` or `SessionExpired`."""
-        decision = traffic_cop.session_valid(session, self.now())
         if session is None:
-            raise SessionRequired(f"no session {session_id}. {decision.remedy}", session_id=session_id)
+            raise _no_session(session_id)
+        decision = traffic_cop.session_valid(session, self.now())
         if not decision.allowed:
             await self._record(caller, decision, action=action, about={"session_id": session_id})
             raise SessionExpired(f"{decision.reason}. {decision.remedy}", session_id=session_id)
@@ -165,12 +165,14 @@ class Governance:
             session_is_own=is_own(caller, session),
         )
         if not decision.allowed:
-            raise SessionRequired(f"no session {session.session_id}", session_id=session.session_id)
+            raise _no_session(session.session_id)
 
-    def require_visible(self, caller: Caller, what: str, *, tenant_id: str, session_id: str | None) -> None:
-        """Raises `NotFound`, in the words of what does not exist."""
+    def require_visible(
+        self, caller: Caller, kind: str, thing_id: str, *, tenant_id: str, session_id: str | None
+    ) -> None:
+        """Raises `NotFound`, in the words of what does not exist. `kind`: `execution` or `artifact`."""
         if not security_guard.may_see(caller, tenant_id=tenant_id, session_id=session_id).allowed:
-            raise NotFound(f"no {what}")
+            raise NotFound(f"no {kind} {thing_id}", **{f"{kind}_id": thing_id})
 
     async def require_upload(self, caller: Caller, size: int) -> None:
         """Raises `TooLarge`. `size` is what has arrived so far, of a stream that goes on."""
@@ -232,6 +234,12 @@ class Governance:
         await self._log.write(
             caller.tenant_id, [Draft(event_type=event_type, payload=payload, session_id=caller.session_id)]
         )
+
+
+def _no_session(session_id: str) -> SessionRequired:
+    """One that is hidden, or that nobody has: in the same words, so that nobody can tell."""
+    decision = traffic_cop.session_valid(None, "")
+    return SessionRequired(f"no session {session_id}. {decision.remedy}", session_id=session_id)
 
 
 def is_own(caller: Caller, session: Session) -> bool:

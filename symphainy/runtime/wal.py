@@ -17,6 +17,8 @@ from symphainy.model.seal import GENESIS, commit, leaf, link, read_header, unsea
 from symphainy.ports import Claim, Committed, EventFilter, Guard, HotState, Record, Store, Telemetry, TenantStore
 
 PAGE = 1000
+#: How often `replay` compares again when the log has grown while it was compared.
+COMPARISONS_MAX = 10
 #: Positions begin at 1. What somebody slipped in before that is found too.
 BEFORE_ALL = -(1 << 63)
 
@@ -90,12 +92,10 @@ class WriteAheadLog:
 
 async def replay(tenant: TenantStore, *, session_id: str | None = None) -> Projection:
     """State from events alone: of the tenant, or of one session and what belongs to it."""
-    rebuilt = Projection()
     # The whole log also for one session: its executions work on artifacts and pending intents of others.
-    async for record in records(tenant):
-        if record.payload is not None:
-            fold(rebuilt, unseal(record.header, record.payload))
-    return rebuilt if session_id is None else rebuilt.of_session(session_id)
+    rebuilding = _Rebuilding()
+    await rebuilding.read(tenant)
+    return rebuilding.rows if session_id is None else rebuilding.rows.of_session(session_id)
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,32 +224,55 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def replay_against_store(tenant: TenantStore, *, differences_max: int = 20) -> Replayed:
-    """Rebuild every row from the log alone and compare it with what the store holds."""
-    rebuilt, events, erased = Projection(), 0, 0
-    async for record in records(tenant):
-        event = unseal(record.header, record.payload)
-        events += 1
-        if record.payload is None:
-            erased += 1
-            continue
-        fold(rebuilt, event)
+    """Rebuild every row from the log alone and compare it with what the store holds.
+
+    Rows that only the payloads of erased events could explain are among the differences.
+    """
+    rebuilding = _Rebuilding()
     tables: dict[str, dict[str, Any]] = {
-        "session": rebuilt.sessions,
-        "execution": rebuilt.executions,
-        "artifact": rebuilt.artifacts,
-        "pending": rebuilt.pendings,
-        "saga": rebuilt.sagas,
+        "session": rebuilding.rows.sessions,
+        "execution": rebuilding.rows.executions,
+        "artifact": rebuilding.rows.artifacts,
+        "pending": rebuilding.rows.pendings,
+        "saga": rebuilding.rows.sagas,
     }
     differences: list[Difference] = []
-    for kind, table in tables.items():
-        differences += [found async for found in _differences(tenant, kind, table)]
+    for _ in range(COMPARISONS_MAX):
+        await rebuilding.read(tenant)
+        differences = [found for kind, table in tables.items() async for found in _differences(tenant, kind, table)]
+        # What was written in the meantime shows in the rows alone: then it is read, and all of it compared once more.
+        if not differences or (await tenant.head())[0] <= rebuilding.events:
+            break
     return Replayed(
         tenant_id=tenant.tenant_id,
-        events=events,
-        erased=erased,
+        events=rebuilding.events,
+        erased=rebuilding.erased,
         counts={kind: len(table) for kind, table in tables.items()},
         differences=tuple(differences[:differences_max]),
     )
+
+
+class _Rebuilding:
+    """Rows from the log alone, as far as it has been read."""
+
+    def __init__(self) -> None:
+        self.rows = Projection()
+        self.events = 0
+        self.erased = 0
+
+    async def read(self, tenant: TenantStore) -> None:
+        """What has come since the last time."""
+        async for record in records(tenant, after=self.events):
+            self.events += 1
+            if record.payload is None:
+                self.erased += 1
+                continue
+            try:
+                fold(self.rows, unseal(record.header, record.payload))
+            except AssertionError:
+                # It builds on one whose payload is gone.
+                if not self.erased:
+                    raise
 
 
 async def _differences(tenant: TenantStore, kind: str, replayed: dict[str, Any]) -> AsyncIterator[Difference]:

@@ -3,7 +3,7 @@
 A part stands between `<!-- include KIND ARGUMENT -->` and `<!-- /include -->`:
 
     source  module:Name    the definition as it stands in the code
-    methods module:Name    its public methods, signatures only, each with the first line of its docstring
+    methods module:Name    its public methods: signature, what each gives, and the first paragraph of its docstring
     file    path           a file of the repository, in a fence
 """
 
@@ -51,15 +51,16 @@ def _file(root: Path, path: str) -> str:
 
 
 def _methods(_root: Path, path: str) -> str:
-    return table(["operation", "meaning"], list(_method_rows(named(path))))
+    return table(["operation", "gives", "meaning"], list(_method_rows(named(path))))
 
 
-def _method_rows(owner: type) -> Iterator[tuple[str, str]]:
+def _method_rows(owner: type) -> Iterator[tuple[str, str, str]]:
     for name, member in vars(owner).items():
         function = member.__func__ if isinstance(member, (classmethod, staticmethod)) else member
         if inspect.isfunction(function) and not name.startswith("_"):
             doc = inspect.getdoc(getattr(owner, name)) or ""
-            yield code(signature(name, function)), doc.partition("\n\n")[0]
+            gives = inspect.formatannotation(inspect.signature(function).return_annotation).strip("'")
+            yield code(signature(name, function)), "" if gives == "None" else code(gives), doc.partition("\n\n")[0]
 
 
 def signature(name: str, function: Callable[..., Any]) -> str:

@@ -41,6 +41,7 @@ class _Addresses:
     experience: httpx2.AsyncClient
     runtime: httpx2.AsyncClient
     apart: httpx2.AsyncClient
+    sockets: tuple[str, ...]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["as it stands", "after a restart"])
@@ -61,11 +62,13 @@ async def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 async def _addresses(platform: Platform) -> AsyncIterator[_Addresses]:
     async with AsyncExitStack() as stack:
         runtime = await stack.enter_async_context(served(platform.runtime_app))
+        experience = await stack.enter_async_context(served(platform.experience_app))
         apart = await stack.enter_async_context(served(ExperienceService(runtime.url).create_app()))
         yield _Addresses(
             experience=await stack.enter_async_context(client_of(platform.experience_app)),
             runtime=await stack.enter_async_context(client_of(platform.runtime_app)),
             apart=await stack.enter_async_context(httpx2.AsyncClient(base_url=apart.url, timeout=60)),
+            sockets=tuple(f"ws://127.0.0.1:{server.port}" for server in (experience, apart)),
         )
 
 
@@ -87,14 +90,13 @@ async def _settled(platform: Platform, at: _Addresses) -> tuple[Mapping[str, str
     things: dict[str, list[str]] = {}
     for thing in sorted({*identifiers(await whole(chief))}):
         things.setdefault(kind_of(thing), []).append(thing)
-    # Nothing takes the id of an event: a few stand for all.
+    # Nothing takes the id of an event: a few stand for all. The worker is the platform's own.
     things["evt"] = things["evt"][:2]
+    things.pop("wrk")
     return held, things
 
 
-async def _town(
-    platform: Platform, at: _Addresses, held: Mapping[str, str], things: Mapping[str, list[str]]
-) -> Town:
+async def _town(platform: Platform, at: _Addresses, held: Mapping[str, str], things: Mapping[str, list[str]]) -> Town:
     strangers = [
         Visitor(name=name, client=client, headers=bearer(platform, STRANGER, user, role), canaries=CANARIES)
         for name, client, user, role in (
@@ -104,9 +106,7 @@ async def _town(
             ("mallory", at.experience, "mallory", Role.MEMBER),
         )
     ]
-    strangers.append(
-        Visitor(name="a developer", client=at.runtime, headers={}, tenant_id=STRANGER, canaries=CANARIES)
-    )
+    strangers.append(Visitor(name="a developer", client=at.runtime, headers={}, tenant_id=STRANGER, canaries=CANARIES))
     opened = (await at.experience.post("/api/session/create-anonymous")).json()
     strangers.append(
         Visitor(
@@ -117,18 +117,18 @@ async def _town(
             canaries=CANARIES,
         )
     )
-    for stranger in strangers:
-        await move_in(stranger)
-    nobody = Visitor(
-        name="nobody", client=at.experience, headers={}, canaries=CANARIES, own=dict(strangers[0].own)
-    )
+    bea = _insider(platform, at, "bea", "bea")
+    for newcomer in (*strangers, bea):
+        await move_in(newcomer)
+    nobody = Visitor(name="nobody", client=at.experience, headers={}, canaries=CANARIES, own=dict(strangers[0].own))
     return Town(
         platform=platform,
         canaries=CANARIES,
         ada=_ada(platform, at),
-        bea=_insider(platform, at, "bea", "bea"),
+        bea=bea,
         chief=_chief(platform, at),
         strangers={each.name: each for each in (*strangers, nobody)},
+        sockets=at.sockets,
         things=things,
         held=held,
     )

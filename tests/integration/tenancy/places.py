@@ -1,10 +1,10 @@
-"""Every place of a request in which an id can stand, taken from the OpenAPI documents, so that none can be forgotten."""
+"""Every place of a request where an id can stand, taken from the OpenAPI documents, so that none can be forgotten."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.integration.tenancy.town import Request
@@ -13,6 +13,15 @@ Route = tuple[str, str]
 """Method and path, as in the document."""
 Field = tuple[str, str]
 """Where (`path`, `query`, `header`, `body`, `form`) and what: a name, in a body a pointer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What to add to a request."""
+
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
 
 #: What an id in this field must begin with to be of the right kind.
 KINDS: dict[str, tuple[str, ...]] = {
@@ -41,16 +50,19 @@ LISTS: dict[str, tuple[str, ...]] = {
     "/api/wal/events": ("events",),
 }
 #: Further ways to ask the same.
-VARIANTS: dict[str, tuple[Mapping[str, Mapping[str, str]], ...]] = {
-    "/api/execution/{execution_id}/status": ({"query": {"include_artifacts": "true", "include_steps": "true"}},),
+VARIANTS: dict[str, tuple[Variant, ...]] = {
+    "/api/execution/{execution_id}/status": (Variant(query={"include_artifacts": "true", "include_steps": "true"}),),
     "/api/execution/{execution_id}/stream": (
-        {"headers": {"Accept": "application/x-ndjson"}},
-        {"headers": {"Last-Event-ID": "1"}},
-        {"query": {"after": "0"}},
-        {"query": {"after": "999"}},
+        Variant(headers={"Accept": "application/x-ndjson"}),
+        Variant(headers={"Last-Event-ID": "1"}),
+        Variant(query={"after": "0"}),
+        Variant(query={"after": "999"}),
     ),
-    "/api/artifacts/{artifact_id}/content": ({"headers": {"Range": "bytes=0-3"}}, {"headers": {"If-None-Match": "*"}}),
-    "/api/artifacts/{artifact_id}/lineage": ({"query": {"direction": "down"}},),
+    "/api/artifacts/{artifact_id}/content": (
+        Variant(headers={"Range": "bytes=0-3"}),
+        Variant(headers={"If-None-Match": "*"}),
+    ),
+    "/api/artifacts/{artifact_id}/lineage": (Variant(query={"direction": "down"}),),
 }
 
 
@@ -99,18 +111,18 @@ class Place:
     """One field of one route."""
 
     route: Route
-    field: Field
+    at: Field
 
     @property
     def name(self) -> str:
-        return self.field[1].rpartition("/")[2]
+        return self.at[1].rpartition("/")[2]
 
     def __str__(self) -> str:
-        return f"{' '.join(self.route)} {'/'.join(self.field)}"
+        return f"{' '.join(self.route)} {'/'.join(self.at)}"
 
     def with_(self, request: Request, value: str) -> Request:
         """The request with `value` in this place."""
-        where, name = self.field
+        where, name = self.at
         match where:
             case "path":
                 return replace(request, ids={**request.ids, name: value})
@@ -132,7 +144,8 @@ def ways(place: Place, request: Request) -> Iterator[Request]:
     """The request as it is, and the other ways to ask the same."""
     yield request
     for variant in VARIANTS.get(request.path, ()):
-        yield replace(request, **{name: {**getattr(request, name), **more} for name, more in variant.items()})
+        query, headers = {**request.query, **variant.query}, {**request.headers, **variant.headers}
+        yield replace(request, query=query, headers=headers)
     if place.route[0] == "GET" and not request.path.endswith("/stream"):
         yield replace(request, method="HEAD")
 
@@ -169,8 +182,8 @@ def _resolved(document: Any, schema: Any) -> Any:
 def places(document: Any) -> list[Place]:
     """Those fields that hold an id."""
     return [
-        Place(route=route, field=field)
+        Place(route=route, at=each)
         for route, fields in inputs(document).items()
-        for field in sorted(fields)
-        if field[1].rpartition("/")[2] in KINDS
+        for each in sorted(fields)
+        if each[1].rpartition("/")[2] in KINDS
     ]

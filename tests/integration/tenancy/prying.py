@@ -1,4 +1,4 @@
-"""A capability that leaves a trace in every place there is, and one way in for each thing that a handler can ask for."""
+"""A capability that leaves a trace in every place there is, and one way in for whatever a handler can ask for."""
 
 import asyncio
 from enum import StrEnum

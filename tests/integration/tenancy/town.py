@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
@@ -36,6 +36,10 @@ class Canaries:
     def at(self, place: str) -> str:
         plain = re.sub(r"[^a-z]", "", place.lower())
         return self._words.setdefault(place, f"canary{len(self._words)}{plain}")
+
+    @property
+    def all(self) -> set[str]:
+        return {*self._words}
 
     def in_(self, data: bytes) -> list[str]:
         """The places whose words stand in `data`."""
@@ -143,9 +147,7 @@ class Visitor:
             "parameters": parameters or {},
             "metadata": metadata or {},
         }
-        request = Request(
-            method="POST", path="/api/intent/submit", body=body, headers={"Prefer": "wait=30", **headers}
-        )
+        request = Request(method="POST", path="/api/intent/submit", body=body, headers={"Prefer": "wait=30", **headers})
         execution = await self._good(request)
         assert execution["status"] in ("completed", "failed", "cancelled"), execution
         return execution
@@ -192,6 +194,8 @@ class Town:
     chief: Visitor
     """Its operator."""
     strangers: Mapping[str, Visitor]
+    sockets: tuple[str, ...]
+    """Where WebSockets are served: by Experience, and by one apart."""
     things: Mapping[str, list[str]]
     held: Mapping[str, str]
 
@@ -368,9 +372,7 @@ async def move_in(visitor: Visitor) -> None:
     contract = {"file_id": file["file_id"], "boundary_contract_id": file["boundary_contract_id"]}
     await visitor.done("save_materialization", session_id, **contract)
     parsed = await visitor.done("parse_content", session_id, file_id=file["file_id"])
-    prints = await visitor.done(
-        "create_deterministic_embeddings", session_id, parsed_file_id=parsed["parsed_file_id"]
-    )
+    prints = await visitor.done("create_deterministic_embeddings", session_id, parsed_file_id=parsed["parsed_file_id"])
     visitor.own.update(
         session_id=session_id,
         execution_id=answer.json["execution_id"],
@@ -379,11 +381,6 @@ async def move_in(visitor: Visitor) -> None:
         parsed_file_id=parsed["parsed_file_id"],
         deterministic_embedding_id=prints["deterministic_embedding_id"],
     )
-
-
-def at(visitor: Visitor, client: httpx2.AsyncClient, name: str) -> Visitor:
-    """The same person at another address."""
-    return replace(visitor, client=client, name=name)
 
 
 def bearer(platform: Platform, tenant_id: str, user_id: str, *roles: Role) -> dict[str, str]:
