@@ -128,7 +128,7 @@ class Settings(BaseModel):
     # What it keeps.
     data_dir: Path = _setting(
         Path(".symphainy"),
-        "folder of everything the embedded default keeps: symphainy.db, search.db, blobs/, keys/",
+        "folder of everything the embedded default keeps: symphainy.db, search/, blobs/, keys/",
         also=("SYMPHAINY_DATA",),
     )
     store: StoreKind = _setting(

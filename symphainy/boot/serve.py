@@ -9,6 +9,7 @@ serves next. A second signal does not wait any longer.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -74,6 +75,7 @@ async def serve(
         apps = {Service.RUNTIME: p.runtime_app, Service.EXPERIENCE: p.experience_app}
         wanted = {service: (apps[service], *places[service]) for service in Service if service in services}
         async with _listening(wanted, p.configured.server) as addresses:
+            _spare_the_collector()
             on_ready(addresses)
             await stop.wait()
             # While what runs is finishing, its streams still tell of it.
@@ -100,8 +102,20 @@ async def serve_experience(settings: Settings, *, runtime_url: str, on_ready: Ca
         )
         wanted = {Service.EXPERIENCE: (surface.create_app(), settings.host, settings.port)}
         async with _listening(wanted, ServerSettings(drain_s=settings.drain_timeout_s)) as addresses:
+            _spare_the_collector()
             on_ready(addresses)
             await stop.wait()
+
+
+def _spare_the_collector() -> None:
+    """What boot has made stays for good: the collector need not walk it again and again.
+
+    Without this a full collection stops the event loop for 30 to 150 ms, and that is what the slowest hundredth of
+    requests at 500 a second waits for.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 async def _runtime_answers(runtime_url: str, *, timeout_s: float) -> None:

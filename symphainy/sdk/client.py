@@ -71,7 +71,7 @@ class ExperienceSDK:
 
     def __init__(self, door: Door, *, anonymous: AnonymousSessions | None = None) -> None:
         self.door = door
-        self._anonymous = anonymous or (door if isinstance(door, AnonymousSessions) else None)
+        self._anonymous = anonymous
         self._owned: _Closable | None = None
         self._retry = door.client.retry if isinstance(door, HttpDoor) else Retry()
 
@@ -219,9 +219,11 @@ class ExperienceSDK:
         self, *, context: JsonObject | None = None, metadata: JsonObject | None = None
     ) -> AnonymousSession:
         """A session with a token that opens this one only: go on with `with_token`."""
-        if self._anonymous is None:
+        # Looked at here and not when the SDK is made: services make one a request, and this check is slow.
+        opener = self._anonymous or self.door
+        if not isinstance(opener, AnonymousSessions):
             raise TypeError("this door opens no anonymous sessions; hand the SDK `anonymous`")
-        return await self._anonymous.create_anonymous_session(context=context, metadata=metadata)
+        return await opener.create_anonymous_session(context=context, metadata=metadata)
 
     async def get_session(self, session_id: str) -> Session:
         return await self.door.get_session(session_id)

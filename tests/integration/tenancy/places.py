@@ -24,13 +24,13 @@ class Variant:
 
 
 #: What an id in this field must begin with to be of the right kind.
-KINDS: dict[str, tuple[str, ...]] = {
-    "session_id": ("ses",),
-    "execution_id": ("exe",),
-    "artifact_id": ("art",),
-    "target_artifact_id": ("art",),
-    "parent_artifact_id": ("art",),
-    "materialization_id": ("mat",),
+KINDS = {
+    "session_id": "ses",
+    "execution_id": "exe",
+    "artifact_id": "art",
+    "target_artifact_id": "art",
+    "parent_artifact_id": "art",
+    "materialization_id": "mat",
 }
 #: What names nothing that belongs to a tenant; the second group has tests of its own.
 HARMLESS = frozenset(
