@@ -30,6 +30,10 @@ from symphainy.testing.ids import SeededIds
 
 T = TypeVar("T")
 
+#: Real seconds until a test gives up on what should happen by itself. Time that passes by itself keeps the loop busy, and
+#: in a busy loop nothing else would end a test that hangs.
+PATIENCE_S = 20
+
 #: `async def handler(ctx, params) -> IntentResult`
 Handler = Callable[[ExecutionContext, Any], Awaitable[IntentResult]]
 
@@ -170,8 +174,9 @@ async def submit(door: RuntimeDoor, session_id: str, intent_type: str = "work", 
 
 async def ended(door: RuntimeDoor, execution_id: str) -> Execution:
     """The execution, as soon as it has ended."""
-    async for _ in door.stream(execution_id):
-        pass
+    async with asyncio.timeout(PATIENCE_S):
+        async for _ in door.stream(execution_id):
+            pass
     return await door.get_execution(execution_id, include_steps=True)
 
 
@@ -183,9 +188,10 @@ async def run(door: RuntimeDoor, intent_type: str = "work", **parameters: Any) -
 
 async def seen(door: RuntimeDoor, execution_id: str, event_type: str) -> Event:
     """The first event of this type, as soon as it is there."""
-    async for event in door.stream(execution_id, after=0):
-        if event.event_type == event_type:
-            return event
+    async with asyncio.timeout(PATIENCE_S):
+        async for event in door.stream(execution_id, after=0):
+            if event.event_type == event_type:
+                return event
     raise AssertionError(f"{execution_id} ended without {event_type}")
 
 
@@ -198,14 +204,16 @@ def searched(examples: int) -> settings:
 
 async def until(holds: Callable[[], object]) -> None:
     """Return once it holds. Whoever brings it about runs in this loop or in a thread."""
-    while not holds():  # noqa: ASYNC110 - nobody sets an event: this looks from outside
-        await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():  # noqa: ASYNC110 - nobody sets an event: this looks from outside
+            await asyncio.sleep(0)
 
 
 async def until_found(read: Callable[[], Awaitable[T]]) -> T:
     """What is read, as soon as there is something."""
-    while not (found := await read()):  # noqa: ASYNC110 - likewise
-        await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE_S):
+        while not (found := await read()):  # noqa: ASYNC110 - likewise
+            await asyncio.sleep(0)
     return found
 
 

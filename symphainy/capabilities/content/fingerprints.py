@@ -190,10 +190,17 @@ class Fingerprint:
             self.units += 1
             kind = unit["kind"]
             self._kinds[kind] += 1
-            told = canonical([kind, unit.get("level"), unit.get("reason"), unit.get("text"), unit.get("values")])
+            place = unit["position"]
+            # Where it stands is content as far as the file itself says so: below which key, on which page.
+            told = canonical(
+                [
+                    *(kind, unit.get("level"), unit.get("reason"), unit.get("text"), unit.get("values")),
+                    *(place.get("pointer"), place.get("page")),
+                ]
+            )
             self._content.update(len(told).to_bytes(8, "big") + told)
             if kind in ("record", "section", "value"):
-                source = str(unit["position"].get("pointer", "")).rpartition("/")[0]
+                source = str(place.get("pointer", "")).rpartition("/")[0]
                 values = {"": unit["values"]} if kind == "value" else unit["values"]
                 for name, value in values.items():
                     columns.setdefault((source, name), []).append(value)

@@ -47,8 +47,9 @@ async def test_every_route_and_every_input_is_known(town: Town) -> None:
         assert sorted(found.keys() - known.keys()) == []
         names = {field[1].rpartition("/")[2] for fields in found.values() for field in fields}
         assert sorted(names - KINDS.keys() - HARMLESS) == []
-        sockets = [route.path for route in app.routes if isinstance(route, WebSocketRoute)]
-        assert set(sockets) <= {"/api/execution/{execution_id}/stream"}
+        sockets = {route.path for route in app.routes if isinstance(route, WebSocketRoute)}
+        assert sockets <= {"/api/execution/{execution_id}/stream"}
+        assert {getattr(route, "path", route) for route in app.routes} == {path for _, path in found}
 
 
 def document(town: Town, visitor: Visitor) -> object:
