@@ -5,14 +5,13 @@ transaction with `synchronous=FULL`, and only then answers: while one commit wai
 One process owns the file. Reads have connections of their own and see every acknowledged write.
 """
 
-# ruff: noqa: S608 - names in the SQL come from constants of this module; values are always bound.
 from __future__ import annotations
 
 import asyncio
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib.resources import files
@@ -21,27 +20,21 @@ from queue import Empty, SimpleQueue
 from typing import IO, Any, Generic, TypeVar
 
 import apsw
-import msgspec
 from msgspec.structs import replace
 
 from symphainy.errors import StartupFailed, StoreFailed, SymphainyError
-from symphainy.model import Artifact, Draft, Event, Execution, Page, PendingIntent, Saga, Session
-from symphainy.model.seal import GENESIS, unseal
+from symphainy.model import Draft
 from symphainy.ports import (
-    ArtifactFilter,
     Claim,
     Clock,
     Committed,
-    EventFilter,
-    ExecutionFilter,
     Guard,
     Ids,
-    PendingFilter,
     Probe,
-    Record,
 )
 from symphainy.public_works import ledger
-from symphainy.public_works.ledger import Key, Sealed, Work
+from symphainy.public_works.sqlite_reads import SqliteTenantStore
+from symphainy.public_works.sqlite_rows import KINDS, Transaction
 
 T = TypeVar("T")
 
@@ -52,403 +45,8 @@ APPLICATION_ID = 0x53594D50
 ONE_WRITES_FAULT = (apsw.ConstraintError, apsw.MismatchError, apsw.RangeError, apsw.TooBigError)
 #: Writes that share one commit at the most: bounds how long one of them can wait for the others.
 BATCH_MAX = 512
-#: Rows the writer remembers between batches; above it starts afresh.
-CACHE_MAX = 20_000
 READERS = 2
 NOISE_BLOCK = 1 << 14
-
-_encode = msgspec.json.Encoder().encode
-
-
-#: Columns that an event after the first may change.
-CHANGING = frozenset({"doc", "status", "lifecycle_state"})
-
-
-class _Kind(msgspec.Struct, frozen=True, kw_only=True):
-    """How one kind of value is kept: `columns` beside the document are what its table is searched by."""
-
-    table: str
-    id_column: str
-    columns: tuple[str, ...]
-    decode: Callable[[bytes], Any]
-
-    @property
-    def select(self) -> str:
-        return f"SELECT doc FROM {self.table} WHERE tenant_id = ? AND {self.id_column} = ?"
-
-    @property
-    def upsert(self) -> str:
-        names = ("tenant_id", self.id_column, *self.columns, "doc")
-        marks = ", ".join("?" * len(names))
-        # Only what can change is named: an index on the rest is then not touched by an update.
-        updates = ", ".join(f"{name} = excluded.{name}" for name in (*self.columns, "doc") if name in CHANGING)
-        return (
-            f"INSERT INTO {self.table} ({', '.join(names)}) VALUES ({marks}) "
-            f"ON CONFLICT (tenant_id, {self.id_column}) DO UPDATE SET {updates}"
-        )
-
-    def row(self, tenant_id: str, value: Any) -> tuple[Any, ...]:
-        own = (getattr(value, column) for column in self.columns)
-        return (tenant_id, getattr(value, self.id_column), *own, _encode(value))
-
-
-def _kind(table: str, id_column: str, kind: Any, *columns: str) -> _Kind:
-    return _Kind(table=table, id_column=id_column, columns=columns, decode=msgspec.json.Decoder(kind).decode)
-
-
-KINDS = {
-    "session": _kind("sessions", "session_id", Session),
-    "execution": _kind("executions", "execution_id", Execution, "ordinal", "session_id", "intent_type", "status"),
-    "artifact": _kind(
-        "artifacts", "artifact_id", Artifact, "ordinal", "artifact_type", "lifecycle_state", "session_id"
-    ),
-    "pending": _kind(
-        "pendings",
-        "pending_id",
-        PendingIntent,
-        "ordinal",
-        "session_id",
-        "intent_type",
-        "target_artifact_id",
-        "status",
-    ),
-    "saga": _kind("sagas", "saga_id", Saga),
-}
-_SELECT = {name: kind.select for name, kind in KINDS.items()}
-_UPSERT = {name: kind.upsert for name, kind in KINDS.items()}
-
-_SHOWN = ("tenant_id", "event_type", "session_id", "execution_id")
-_SEALED = ("header", "salt", "payload", "commitment", "chain")
-_WORK_COLUMNS = "tenant_id, execution_id, priority, ready_at_ms, ordinal, concurrency_key, owner, fence, lease_until_ms"
-_INSERT_EVENT = (
-    "INSERT INTO events (tenant_id, position, seq, event_type, session_id, execution_id, header, salt, payload, "
-    "commitment, chain) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_UPSERT_HEAD = (
-    "INSERT INTO heads (tenant_id, position, chain) VALUES (?, ?, ?) "
-    "ON CONFLICT (tenant_id) DO UPDATE SET position = excluded.position, chain = excluded.chain"
-)
-_UPSERT_WORK = (
-    f"INSERT INTO work ({_WORK_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
-    "ON CONFLICT (tenant_id, execution_id) DO UPDATE SET ready_at_ms = excluded.ready_at_ms, "
-    "owner = excluded.owner, fence = excluded.fence, lease_until_ms = excluded.lease_until_ms"
-)
-_UPSERT_KEY = (
-    "INSERT OR REPLACE INTO keys (tenant_id, user_id, key, fingerprint, execution_id, expires_at_ms) "
-    "VALUES (?, ?, ?, ?, ?, ?)"
-)
-# For `verify`, of a file that may have been tampered with: text comes as bytes, since it may not be text any more, and
-# what is of another type than it was written in comes as the name of that type.
-_RECORD = ", ".join(
-    [f"iif(typeof(position) IN ('integer', 'real'), position, {(1 << 63) - 1})"]
-    + ["iif(typeof(seq) IN ('integer', 'null'), seq, typeof(seq))"]
-    + [f"iif(typeof({name}) IN ('text', 'null'), CAST({name} AS BLOB), typeof({name}))" for name in _SHOWN]
-    + [f"iif(typeof({name}) IN ('blob', 'null'), {name}, typeof({name}))" for name in _SEALED]
-)
-# A loose index scan: one seek for each waiting tenant, however much work each of them has.
-_WAITING_TENANTS = """
-WITH RECURSIVE waiting (tenant_id) AS (
-    SELECT min(tenant_id) FROM work WHERE owner IS NULL
-    UNION ALL
-    SELECT (SELECT min(tenant_id) FROM work WHERE owner IS NULL AND tenant_id > waiting.tenant_id)
-    FROM waiting WHERE waiting.tenant_id IS NOT NULL
-)
-SELECT tenant_id FROM waiting WHERE tenant_id IS NOT NULL
-"""
-
-
-def _text(found: bytes | str | None) -> str | None:
-    return found.decode("utf-8", "replace") if isinstance(found, bytes) else found
-
-
-def _work(row: Sequence[Any]) -> Work:
-    return Work(
-        tenant_id=row[0],
-        execution_id=row[1],
-        priority=row[2],
-        ready_at_ms=row[3],
-        ordinal=row[4],
-        concurrency_key=row[5],
-        owner=row[6],
-        fence=row[7],
-        lease_until_ms=row[8],
-    )
-
-
-class _Transaction:
-    """`LedgerRows` on the writer's connection: reads through a cache, gathers what changed, writes it in `flush`."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self.connection = connection
-        self.forget()
-
-    def forget(self) -> None:
-        """Drop everything remembered: after a rollback none of it can be trusted."""
-        self.tenants: dict[str, _TenantTransaction] = {}
-        self.docs: dict[tuple[str, str, str], Any] = {}
-        self.works: dict[tuple[str, str], Work | None] = {}
-        self.dirty_docs: dict[str, dict[tuple[str, str], Any]] = {name: {} for name in KINDS}
-        self.dirty_works: dict[tuple[str, str], Work | None] = {}
-        self.dirty_keys: dict[tuple[str, str, str], Key] = {}
-        self.dirty_heads: dict[str, tuple[int, bytes]] = {}
-        self.events: list[tuple[Any, ...]] = []
-        self.settled: list[tuple[str, str]] = []
-
-    def of(self, tenant_id: str) -> _TenantTransaction:
-        rows = self.tenants.get(tenant_id)
-        if rows is None:
-            rows = self.tenants[tenant_id] = _TenantTransaction(self, tenant_id)
-        return rows
-
-    def flush(self) -> None:
-        """Write what has gathered since the last flush."""
-        many = self.connection.executemany
-        if self.events:
-            many(_INSERT_EVENT, self.events)
-            self.events = []
-        if self.dirty_heads:
-            many(_UPSERT_HEAD, [(t, position, chain) for t, (position, chain) in self.dirty_heads.items()])
-            self.dirty_heads = {}
-        for name, dirty in self.dirty_docs.items():
-            if dirty:
-                kind = KINDS[name]
-                many(_UPSERT[name], [kind.row(tenant_id, value) for (tenant_id, _), value in dirty.items()])
-                if name == "artifact":
-                    self._flush_parents(dirty)
-                self.dirty_docs[name] = {}
-        if self.dirty_keys:
-            many(
-                _UPSERT_KEY,
-                [
-                    (t, user, key, value.fingerprint, value.execution_id, value.expires_at_ms)
-                    for (t, user, key), value in self.dirty_keys.items()
-                ],
-            )
-            self.dirty_keys = {}
-        if self.dirty_works:
-            self._flush_works()
-        for tenant_id, execution_id in self.settled:
-            self.of(tenant_id).drop(execution_id)
-        self.settled = []
-
-    def _flush_parents(self, dirty: dict[tuple[str, str], Artifact]) -> None:
-        self.connection.executemany(
-            "INSERT OR IGNORE INTO artifact_parents (tenant_id, parent_id, ordinal, child_id) VALUES (?, ?, ?, ?)",
-            [
-                (tenant_id, parent, artifact.ordinal, artifact_id)
-                for (tenant_id, artifact_id), artifact in dirty.items()
-                for parent in artifact.parent_artifacts
-            ],
-        )
-
-    def _flush_works(self) -> None:
-        kept = [msgspec.structs.astuple(work) for work in self.dirty_works.values() if work is not None]
-        gone = [key for key, work in self.dirty_works.items() if work is None]
-        if kept:
-            self.connection.executemany(_UPSERT_WORK, kept)
-        if gone:
-            self.connection.executemany("DELETE FROM work WHERE tenant_id = ? AND execution_id = ?", gone)
-        self.dirty_works = {}
-
-    def trim(self) -> None:
-        """Between batches: keep the memory bounded."""
-        if len(self.docs) > CACHE_MAX or len(self.works) > CACHE_MAX or len(self.tenants) > CACHE_MAX:
-            self.forget()
-
-    # --- LedgerRows ---
-
-    def _works(self, where: str, *bindings: Any) -> list[Work]:
-        self.flush()
-        found = self.connection.execute(f"SELECT {_WORK_COLUMNS} FROM work WHERE {where}", bindings)
-        return [_work(row) for row in found]
-
-    def waiting_tenants(self, now_ms: int) -> Iterable[str]:
-        self.flush()
-        return [str(row[0]) for row in self.connection.execute(_WAITING_TENANTS)]
-
-    def due(self, tenant_id: str, now_ms: int, limit: int) -> Sequence[Work]:
-        found = self._works(
-            "tenant_id = ? AND owner IS NULL AND ready_at_ms <= ? AND (concurrency_key IS NULL OR NOT EXISTS "
-            "(SELECT 1 FROM work held WHERE held.tenant_id = work.tenant_id "
-            "AND held.concurrency_key = work.concurrency_key AND held.owner IS NOT NULL)) "
-            "ORDER BY priority DESC, ready_at_ms, ordinal LIMIT ?",
-            tenant_id,
-            now_ms,
-            limit,
-        )
-        first = {work.concurrency_key: work for work in reversed(found)}
-        return [work for work in found if work.concurrency_key is None or first[work.concurrency_key] is work]
-
-    def held(self, now_ms: int) -> dict[str, int]:
-        self.flush()
-        found = self.connection.execute(
-            "SELECT tenant_id, count(*) FROM work WHERE owner IS NOT NULL AND lease_until_ms > ? GROUP BY tenant_id",
-            (now_ms,),
-        )
-        return {str(tenant_id): int(count) for tenant_id, count in found}
-
-    def lapsed(self, now_ms: int) -> Sequence[Work]:
-        return self._works("owner IS NOT NULL AND lease_until_ms <= ?", now_ms)
-
-    def held_by(self, owner: str) -> Sequence[Work]:
-        return self._works("owner IS NOT NULL AND owner = ?", owner)
-
-
-class _TenantTransaction:
-    """`TenantRows` of one tenant."""
-
-    def __init__(self, transaction: _Transaction, tenant_id: str) -> None:
-        self._tx = transaction
-        self._tenant_id = tenant_id
-        self._head: tuple[int, bytes] | None = None
-        self._seqs: dict[str, int] = {}
-
-    def _get(self, kind: str, id_: str) -> Any:
-        key = (kind, self._tenant_id, id_)
-        value = self._tx.docs.get(key)
-        if value is None:
-            row = self._tx.connection.execute(_SELECT[kind], (self._tenant_id, id_)).fetchone()
-            if row is not None:
-                value = self._tx.docs[key] = KINDS[kind].decode(row[0])
-        return value
-
-    def _put(self, kind: str, id_: str, value: Any) -> None:
-        self._tx.docs[kind, self._tenant_id, id_] = value
-        self._tx.dirty_docs[kind][self._tenant_id, id_] = value
-
-    def session(self, session_id: str) -> Session | None:
-        found: Session | None = self._get("session", session_id)
-        return found
-
-    def put_session(self, session: Session) -> None:
-        self._put("session", session.session_id, session)
-
-    def execution(self, execution_id: str) -> Execution | None:
-        found: Execution | None = self._get("execution", execution_id)
-        return found
-
-    def put_execution(self, execution: Execution) -> None:
-        self._put("execution", execution.execution_id, execution)
-
-    def artifact(self, artifact_id: str) -> Artifact | None:
-        found: Artifact | None = self._get("artifact", artifact_id)
-        return found
-
-    def put_artifact(self, artifact: Artifact) -> None:
-        self._put("artifact", artifact.artifact_id, artifact)
-
-    def pending(self, pending_id: str) -> PendingIntent | None:
-        found: PendingIntent | None = self._get("pending", pending_id)
-        return found
-
-    def put_pending(self, pending: PendingIntent) -> None:
-        self._put("pending", pending.pending_id, pending)
-
-    def saga(self, saga_id: str) -> Saga | None:
-        found: Saga | None = self._get("saga", saga_id)
-        return found
-
-    def put_saga(self, saga: Saga) -> None:
-        self._put("saga", saga.saga_id, saga)
-
-    def head(self) -> tuple[int, bytes]:
-        if self._head is None:
-            row = self._tx.connection.execute(
-                "SELECT position, chain FROM heads WHERE tenant_id = ?", (self._tenant_id,)
-            ).fetchone()
-            self._head = (0, GENESIS) if row is None else (int(row[0]), bytes(row[1]))
-        return self._head
-
-    def last_seq(self, execution_id: str) -> int:
-        seq = self._seqs.get(execution_id)
-        if seq is None:
-            row = self._tx.connection.execute(
-                "SELECT max(seq) FROM events WHERE tenant_id = ? AND execution_id = ?",
-                (self._tenant_id, execution_id),
-            ).fetchone()
-            seq = self._seqs[execution_id] = int(row[0] or 0) if row else 0
-        return seq
-
-    def append(self, sealed: Sealed) -> None:
-        event = sealed.event
-        self._head = (event.position, sealed.chain)
-        self._tx.dirty_heads[self._tenant_id] = self._head
-        if event.execution_id is not None and event.seq is not None:
-            self._seqs[event.execution_id] = event.seq
-        self._tx.events.append(
-            (
-                event.tenant_id,
-                event.position,
-                event.seq,
-                event.event_type,
-                event.session_id,
-                event.execution_id,
-                sealed.header,
-                sealed.salt,
-                sealed.payload,
-                sealed.commitment,
-                sealed.chain,
-            )
-        )
-
-    def key(self, user_id: str, key: str) -> Key | None:
-        dirty = self._tx.dirty_keys.get((self._tenant_id, user_id, key))
-        if dirty is not None:
-            return dirty
-        row = self._tx.connection.execute(
-            "SELECT fingerprint, execution_id, expires_at_ms FROM keys WHERE tenant_id = ? AND user_id = ? AND key = ?",
-            (self._tenant_id, user_id, key),
-        ).fetchone()
-        return None if row is None else Key(fingerprint=row[0], execution_id=row[1], expires_at_ms=row[2])
-
-    def remember_key(self, *, user_id: str, key: str, fingerprint: str, execution_id: str, expires_at_ms: int) -> None:
-        self._tx.dirty_keys[self._tenant_id, user_id, key] = Key(
-            fingerprint=fingerprint, execution_id=execution_id, expires_at_ms=expires_at_ms
-        )
-
-    def work(self, execution_id: str) -> Work | None:
-        key = (self._tenant_id, execution_id)
-        if key not in self._tx.works:
-            row = self._tx.connection.execute(
-                f"SELECT {_WORK_COLUMNS} FROM work WHERE tenant_id = ? AND execution_id = ?",
-                key,
-            ).fetchone()
-            self._tx.works[key] = None if row is None else _work(row)
-        return self._tx.works[key]
-
-    def put_work(self, work: Work) -> None:
-        key = (self._tenant_id, work.execution_id)
-        self._tx.works[key] = self._tx.dirty_works[key] = work
-
-    def enqueue(
-        self, execution_id: str, *, ready_at_ms: int, priority: int, ordinal: int, concurrency_key: str | None
-    ) -> None:
-        self.put_work(
-            Work(
-                tenant_id=self._tenant_id,
-                execution_id=execution_id,
-                priority=priority,
-                ready_at_ms=ready_at_ms,
-                ordinal=ordinal,
-                concurrency_key=concurrency_key,
-            )
-        )
-
-    def park(self, execution_id: str, *, ready_at_ms: int) -> None:
-        work = self.work(execution_id)
-        assert work is not None, f"execution {execution_id} waits but has no work row"
-        self.put_work(replace(work, ready_at_ms=ready_at_ms, owner=None, lease_until_ms=None))
-
-    def settle(self, execution_id: str) -> None:
-        key = (self._tenant_id, execution_id)
-        self._tx.works[key] = self._tx.dirty_works[key] = None
-        self._tx.settled.append(key)
-
-    def drop(self, execution_id: str) -> None:
-        """Forget a finished execution once it is flushed, so that only open ones take memory."""
-        self._seqs.pop(execution_id, None)
-        self._tx.works.pop((self._tenant_id, execution_id), None)
-        self._tx.docs.pop(("execution", self._tenant_id, execution_id), None)
 
 
 class _Noise:
@@ -472,7 +70,7 @@ class _Job(Generic[T]):
 
     __slots__ = ("act", "future")
 
-    def __init__(self, act: Callable[[_Transaction], T], future: asyncio.Future[T]) -> None:
+    def __init__(self, act: Callable[[Transaction], T], future: asyncio.Future[T]) -> None:
         self.act = act
         self.future = future
 
@@ -504,7 +102,7 @@ class SqliteStore:
                 remedy="Upgrade apsw: pip install -U apsw",
             )
         connection = await asyncio.to_thread(self._open_file)
-        self._transaction = _Transaction(connection)
+        self._transaction = Transaction(connection)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-read")
         self._reader_connections: list[apsw.Connection] = []
         self._per_thread = threading.local()
@@ -551,7 +149,7 @@ class SqliteStore:
 
     # --- writing ---
 
-    def _submit(self, act: Callable[[_Transaction], T]) -> asyncio.Future[T]:
+    def _submit(self, act: Callable[[Transaction], T]) -> asyncio.Future[T]:
         if self._failed is not None:
             raise StoreFailed(f"the store at {self._path.name} takes no writes: {self._failed}")
         future: asyncio.Future[T] = self._loop.create_future()
@@ -636,7 +234,7 @@ class SqliteStore:
         )
 
     async def claim(self, owner: str, *, limit: int, lease_s: float, running_max: int) -> tuple[Claim, ...]:
-        def take(tx: _Transaction) -> tuple[Claim, ...]:
+        def take(tx: Transaction) -> tuple[Claim, ...]:
             claims = ledger.claim(
                 tx,
                 owner,
@@ -648,8 +246,8 @@ class SqliteStore:
                 first_after=self._served,
             )
             # What is handed out is a copy: the cached rows are the writer's alone.
-            decode = KINDS["execution"].decode
-            return tuple(replace(each, execution=decode(_encode(each.execution))) for each in claims)
+            copied = KINDS["execution"].copied
+            return tuple(replace(each, execution=copied(each.execution)) for each in claims)
 
         claims = await self._submit(take)
         if claims:
@@ -690,7 +288,7 @@ class SqliteStore:
         )
 
     async def erase_for(self, tenant_id: str, positions: Sequence[int]) -> None:
-        def erase(tx: _Transaction) -> None:
+        def erase(tx: Transaction) -> None:
             tx.flush()
             tx.connection.executemany(
                 "UPDATE events SET salt = NULL, payload = NULL WHERE tenant_id = ? AND position = ?",
@@ -703,7 +301,7 @@ class SqliteStore:
         started = self._clock.monotonic()
         now_ms = self._clock.now_ms()
 
-        def touch(tx: _Transaction) -> None:
+        def touch(tx: Transaction) -> None:
             tx.connection.execute("INSERT OR REPLACE INTO probes (tenant_id, probed_at_ms) VALUES ('', ?)", (now_ms,))
 
         def look(connection: apsw.Connection) -> int:
@@ -813,221 +411,3 @@ def _prepare(connection: apsw.Connection, path: Path) -> None:
                 connection.execute(sql)
                 connection.pragma("application_id", APPLICATION_ID)
                 connection.pragma("user_version", number)
-
-
-class SqliteTenantStore:
-    """`TenantStore` of one tenant."""
-
-    def __init__(self, store: SqliteStore, tenant_id: str) -> None:
-        self._store = store
-        self._tenant_id = tenant_id
-
-    @property
-    def tenant_id(self) -> str:
-        return self._tenant_id
-
-    async def write(self, drafts: Sequence[Draft], *, guards: Sequence[Guard] = ()) -> Committed:
-        return await self._store.write_for(self._tenant_id, drafts, guards)
-
-    async def erase(self, positions: Sequence[int]) -> None:
-        await self._store.erase_for(self._tenant_id, positions)
-
-    async def session(self, session_id: str) -> Session | None:
-        found: Session | None = await self._one("session", session_id)
-        return found
-
-    async def execution(self, execution_id: str) -> Execution | None:
-        found: Execution | None = await self._one("execution", execution_id)
-        return found
-
-    async def execution_at(self, execution_id: str) -> tuple[Execution, int] | None:
-        def look(connection: apsw.Connection) -> tuple[Execution, int] | None:
-            row = connection.execute(
-                "SELECT x.doc, (SELECT max(seq) FROM events e WHERE e.tenant_id = x.tenant_id "
-                "AND e.execution_id = x.execution_id) FROM executions x WHERE x.tenant_id = ? AND x.execution_id = ?",
-                (self._tenant_id, execution_id),
-            ).fetchone()
-            return None if row is None else (KINDS["execution"].decode(row[0]), int(row[1]))
-
-        return await self._store.read(look)
-
-    async def artifact(self, artifact_id: str) -> Artifact | None:
-        found: Artifact | None = await self._one("artifact", artifact_id)
-        return found
-
-    async def saga(self, saga_id: str) -> Saga | None:
-        found: Saga | None = await self._one("saga", saga_id)
-        return found
-
-    async def executions(self, where: ExecutionFilter, *, limit: int, before: int | None = None) -> Page[Execution]:
-        terms = {"session_id": where.session_id, "intent_type": where.intent_type, "status": where.status}
-        clauses = [(f"{column} = ?", (value,)) for column, value in terms.items() if value is not None]
-        page: Page[Execution] = await self._page("execution", clauses, limit, before)
-        return page
-
-    async def artifacts(self, where: ArtifactFilter, *, limit: int, before: int | None = None) -> Page[Artifact]:
-        clauses: list[tuple[str, tuple[Any, ...]]] = []
-        if where.artifact_types:
-            clauses.append((_any_of("artifact_type", where.artifact_types), where.artifact_types))
-        if where.lifecycle_states:
-            clauses.append((_any_of("lifecycle_state", where.lifecycle_states), where.lifecycle_states))
-        if where.session_id is not None:
-            clauses.append(("session_id = ?", (where.session_id,)))
-        if where.parent_artifact_id is not None:
-            clauses.append(
-                (
-                    "artifact_id IN (SELECT child_id FROM artifact_parents WHERE tenant_id = ? AND parent_id = ?)",
-                    (self._tenant_id, where.parent_artifact_id),
-                )
-            )
-        page: Page[Artifact] = await self._page("artifact", clauses, limit, before)
-        return page
-
-    async def children(self, artifact_id: str) -> tuple[Artifact, ...]:
-        decode = KINDS["artifact"].decode
-        return await self._store.read(
-            lambda c: tuple(
-                decode(row[0])
-                for row in c.execute(
-                    "SELECT a.doc FROM artifact_parents p JOIN artifacts a "
-                    "ON a.tenant_id = p.tenant_id AND a.artifact_id = p.child_id "
-                    "WHERE p.tenant_id = ? AND p.parent_id = ? ORDER BY p.ordinal",
-                    (self._tenant_id, artifact_id),
-                )
-            )
-        )
-
-    async def pending(self, where: PendingFilter, *, limit: int) -> tuple[PendingIntent, ...]:
-        terms = {
-            "session_id": where.session_id,
-            "intent_type": where.intent_type,
-            "target_artifact_id": where.target_artifact_id,
-            "status": where.status,
-        }
-        clauses = [(f"{column} = ?", (value,)) for column, value in terms.items() if value is not None]
-        page: Page[PendingIntent] = await self._page("pending", clauses, limit, None)
-        return page.items
-
-    async def events(self, where: EventFilter, *, after: int = 0, limit: int) -> tuple[Event, ...]:
-        sql, bindings = self._events_query(where, after)
-        return await self._unsealed(sql + " ORDER BY position LIMIT ?", (*bindings, limit))
-
-    def _events_query(self, where: EventFilter, after: int) -> tuple[str, tuple[Any, ...]]:
-        columns = "position, header, payload"
-        of_type, type_bindings = (
-            ("", ()) if where.event_type is None else (" AND e.event_type = ?", (where.event_type,))
-        )
-        if where.execution_id is not None:
-            in_session, session_bindings = (
-                ("", ()) if where.session_id is None else (" AND e.session_id = ?", (where.session_id,))
-            )
-            return (
-                f"SELECT {columns} FROM events e WHERE e.tenant_id = ? AND e.execution_id = ? AND e.position > ?"
-                f"{of_type}{in_session}",
-                (self._tenant_id, where.execution_id, after, *type_bindings, *session_bindings),
-            )
-        if where.session_id is not None:
-            # What happened to the session itself, and what happened in its executions: two index ranges.
-            own = (
-                f"SELECT {columns} FROM events e WHERE e.tenant_id = ? AND e.session_id = ? AND e.execution_id IS NULL "
-                f"AND e.position > ?{of_type}"
-            )
-            inside = (
-                f"SELECT {columns} FROM executions x JOIN events e "
-                "ON e.tenant_id = x.tenant_id AND e.execution_id = x.execution_id "
-                f"WHERE x.tenant_id = ? AND x.session_id = ? AND e.position > ?{of_type}"
-            )
-            bindings = (self._tenant_id, where.session_id, after, *type_bindings)
-            return f"{own} UNION ALL {inside}", bindings + bindings
-        return (
-            f"SELECT {columns} FROM events e WHERE e.tenant_id = ? AND e.position > ?{of_type}",
-            (self._tenant_id, after, *type_bindings),
-        )
-
-    async def execution_events(self, execution_id: str, *, after: int = 0, limit: int) -> tuple[Event, ...]:
-        return await self._unsealed(
-            "SELECT position, header, payload FROM events WHERE tenant_id = ? AND execution_id = ? AND seq > ? "
-            "ORDER BY seq LIMIT ?",
-            (self._tenant_id, execution_id, after, limit),
-        )
-
-    async def head(self) -> tuple[int, bytes]:
-        def newest(connection: apsw.Connection) -> tuple[int, bytes]:
-            row = connection.execute(
-                "SELECT position, chain FROM heads WHERE tenant_id = ?", (self._tenant_id,)
-            ).fetchone()
-            if row is None:
-                return (0, GENESIS)
-            # In a file that was tampered with it may be anything: then it is no head.
-            return (int(row[0]), row[1] if isinstance(row[1], bytes) else b"")
-
-        return await self._store.read(newest)
-
-    async def records(self, *, after: int = 0, limit: int) -> tuple[Record, ...]:
-        def rows(connection: apsw.Connection) -> tuple[Record, ...]:
-            found = connection.execute(
-                f"SELECT {_RECORD} FROM events WHERE tenant_id = ? AND position > ? ORDER BY position LIMIT ?",
-                (self._tenant_id, after, limit),
-            )
-            return tuple(
-                Record(
-                    position=row[0],
-                    header=row[6],
-                    salt=row[7],
-                    payload=row[8],
-                    commitment=row[9],
-                    chain=row[10],
-                    columns={
-                        "tenant_id": _text(row[2]),
-                        "position": row[0],
-                        "seq": row[1],
-                        "event_type": _text(row[3]),
-                        "session_id": _text(row[4]),
-                        "execution_id": _text(row[5]),
-                    },
-                )
-                for row in found
-            )
-
-        return await self._store.read(rows)
-
-    async def projection(self, kind: str, *, after: str = "", limit: int) -> tuple[tuple[str, Any], ...]:
-        found = KINDS[kind]
-        sql = (
-            f"SELECT {found.id_column}, doc FROM {found.table} WHERE tenant_id = ? AND {found.id_column} > ? "
-            f"ORDER BY {found.id_column} LIMIT ?"
-        )
-        return await self._store.read(
-            lambda c: tuple(
-                (str(row[0]), found.decode(row[1])) for row in c.execute(sql, (self._tenant_id, after, limit))
-            )
-        )
-
-    async def _one(self, kind: str, id_: str) -> Any:
-        def look(connection: apsw.Connection) -> Any:
-            row = connection.execute(_SELECT[kind], (self._tenant_id, id_)).fetchone()
-            return None if row is None else KINDS[kind].decode(row[0])
-
-        return await self._store.read(look)
-
-    async def _unsealed(self, sql: str, bindings: tuple[Any, ...]) -> tuple[Event, ...]:
-        return await self._store.read(
-            lambda c: tuple(unseal(header, payload) for _, header, payload in c.execute(sql, bindings))
-        )
-
-    async def _page(
-        self, kind: str, clauses: list[tuple[str, tuple[Any, ...]]], limit: int, before: int | None
-    ) -> Page[Any]:
-        if before is not None:
-            clauses = [*clauses, ("ordinal < ?", (before,))]
-        where = "".join(f" AND {clause}" for clause, _ in clauses)
-        bindings = (self._tenant_id, *(value for _, values in clauses for value in values), limit + 1)
-        sql = f"SELECT doc FROM {KINDS[kind].table} WHERE tenant_id = ?{where} ORDER BY ordinal DESC LIMIT ?"
-        decode = KINDS[kind].decode
-        found = await self._store.read(lambda c: tuple(decode(row[0]) for row in c.execute(sql, bindings)))
-        items = found[:limit]
-        return Page(items=items, next_cursor=str(items[-1].ordinal) if len(found) > limit else None)
-
-
-def _any_of(column: str, values: Sequence[str]) -> str:
-    return f"{column} IN ({', '.join('?' * len(values))})"

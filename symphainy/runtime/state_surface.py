@@ -1,14 +1,13 @@
 """The one way to read and write session and execution state, and the registry of artifacts.
 
 `StateSurface` is bound to a tenant and reads; `HandlerSurface` is bound to a running execution and writes too: what it
-writes
-is held and commits with the step or the outcome it belongs to, and its reads see what it holds.
+writes is held and commits with the step or the outcome it belongs to, and its reads see what it holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -20,6 +19,7 @@ from symphainy.model import (
     ArtifactStatus,
     Draft,
     Execution,
+    Intent,
     JsonObject,
     LifecycleState,
     Materialization,
@@ -31,9 +31,7 @@ from symphainy.model.artifact import LIFECYCLE_MOVES, STATUS_MOVES
 from symphainy.model.json import canonical, merged, parse
 from symphainy.ports import ArtifactFilter, ArtifactIn, ExecutionFilter, Guard, PendingFilter, PendingIn, TenantStore
 from symphainy.runtime import drafts
-
-if TYPE_CHECKING:
-    from symphainy.runtime.steps import RunContext
+from symphainy.runtime.history import History
 
 LINEAGE_MAX = 2000
 SCAN_PAGE = 200
@@ -228,10 +226,38 @@ class StateSurface:
         return (found[-1].pending_id, found[-1].parameters) if found else None
 
 
+class Run(Protocol):
+    """The running execution, as far as its state surface has to do with it."""
+
+    execution: Execution
+    intent: Intent
+    history: History
+
+    @property
+    def execution_id(self) -> str: ...
+    @property
+    def session_id(self) -> str: ...
+
+    def call_key(self, call: str, prefix: str) -> tuple[str, str]:
+        """The key of this call, and the id that derives from it."""
+
+    def hold(self, draft: Draft, *guards: Guard) -> None:
+        """Keep a write for the step that is running, or for the outcome."""
+
+    def held(self, *event_types: str) -> Iterator[Draft]:
+        """What is held, in the order it was written."""
+
+    async def register(self, draft: Draft) -> Artifact:
+        """Put an artifact on record, with the step that is running or at once."""
+
+    def registered(self, draft: Draft) -> Artifact:
+        """The artifact that such a draft will be."""
+
+
 class HandlerSurface(StateSurface):
     """Reads and writes of one running execution."""
 
-    def __init__(self, tenant: TenantStore, accepted_types: Callable[[str], tuple[str, ...]], run: RunContext) -> None:
+    def __init__(self, tenant: TenantStore, accepted_types: Callable[[str], tuple[str, ...]], run: Run) -> None:
         super().__init__(tenant, accepted_types)
         self._run = run
 

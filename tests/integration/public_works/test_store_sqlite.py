@@ -17,7 +17,8 @@ import pytest_asyncio
 from symphainy.errors import LeaseLost, StartupFailed, StoreFailed
 from symphainy.model import Draft
 from symphainy.ports import EventFilter, ExecutionFilter, Holds
-from symphainy.public_works.sqlite import SqliteStore, _Transaction, migrations
+from symphainy.public_works.sqlite import SqliteStore, migrations
+from symphainy.public_works.sqlite_rows import Transaction
 from symphainy.runtime.wal import replay_against_store, verify
 from symphainy.testing.clock import VirtualClock
 from symphainy.testing.conformance.store import (
@@ -347,7 +348,7 @@ async def test_forgetting_what_was_cached_changes_nothing(store: SqliteStore, cl
         await acme.write([of(f"exe_{n}", "execution_state_set", {"state": {"n": n}})])
 
     async def forget() -> None:
-        def flush_and_forget(tx: _Transaction) -> None:
+        def flush_and_forget(tx: Transaction) -> None:
             tx.flush()
             tx.forget()
 
