@@ -422,10 +422,16 @@ class Telemetry(Protocol):
 
     def gauge(self, name: str, value: float, **labels: str) -> None: ...
     def span(self, name: str, *, parent: str | None = None, **attributes: str) -> AbstractContextManager[None]:
-        """A trace span around what runs inside; ids belong here. `parent`: a `trace()` of elsewhere that it goes on from."""
+        """A trace span around what runs inside; ids belong here.
+
+        `parent`: a `trace()` of elsewhere that it goes on from.
+        """
 
     def trace(self) -> str | None:
-        """The span that is running, as a W3C `traceparent`, to be kept with work that goes on elsewhere. None without."""
+        """The span that is running, as a W3C `traceparent`, to be kept with work that goes on elsewhere.
+
+        None without.
+        """
 
 
 class LocalFile(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,8 +30,8 @@ from symphainy.testing.ids import SeededIds
 
 T = TypeVar("T")
 
-#: Real seconds until a test gives up on what should happen by itself. Time that passes by itself keeps the loop busy, and
-#: in a busy loop nothing else would end a test that hangs.
+#: Real seconds until a test gives up on what should happen by itself. Time that passes by itself keeps the loop busy,
+#: and in a busy loop nothing else would end a test that hangs.
 PATIENCE_S = 20
 
 #: `async def handler(ctx, params) -> IntentResult`
