@@ -30,7 +30,7 @@ from symphainy.testing.ids import SeededIds
 
 T = TypeVar("T")
 
-#: Real seconds until a test gives up on what should happen by itself. Time that passes by itself keeps the loop busy,
+#: Real seconds until a test gives up on what should happen by itself. Virtual time that passes by itself keeps the loop
 #: and in a busy loop nothing else would end a test that hangs.
 PATIENCE_S = 20
 

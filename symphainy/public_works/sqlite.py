@@ -215,7 +215,8 @@ class SqliteStore:
             if isinstance(error, apsw.FullError)
             else f"the store could not write: {error}"
         )
-        failure.retryable = isinstance(error, apsw.FullError)
+        # Space may be made, and whoever else has the file locked lets go of it.
+        failure.retryable = isinstance(error, (apsw.FullError, apsw.BusyError, apsw.LockedError))
         return [(job, None, failure) for job in batch]
 
     def _undo(self) -> None:

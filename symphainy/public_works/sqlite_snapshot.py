@@ -50,14 +50,15 @@ class SqliteSnapshot(SqliteStore):
             self._thread.shutdown(wait=True)
 
     async def read(self, query: Callable[[apsw.Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, query)
-
-    def _ask(self, query: Callable[[apsw.Connection], T]) -> T:
-        if self._connection is None:
+        connection = self._connection
+        if connection is None:
             raise StoreFailed(f"the snapshot of {self._path.name} is not open")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, connection, query)
+
+    def _ask(self, connection: apsw.Connection, query: Callable[[apsw.Connection], T]) -> T:
         try:
-            return query(self._connection)
-        except apsw.Error as error:
+            return query(connection)
+        except (apsw.Error, UnicodeDecodeError) as error:
             raise StoreFailed(f"the store could not be read: {error}") from error
 
     def _begin(self) -> None:

@@ -324,6 +324,24 @@ async def test_on_a_full_disk_what_shares_a_commit_fails_together_and_says_so(
     assert (await verify(acme)).ok
 
 
+async def test_while_somebody_else_has_locked_the_file_writes_fail_and_may_be_tried_again(
+    store: SqliteStore, path: Path, clock: VirtualClock
+) -> None:
+    acme = store.tenant("acme")
+    await open_session(acme, clock, "exe_1")
+    await store._submit(lambda tx: tx.connection.set_busy_timeout(1))
+    meddler = apsw.Connection(str(path))
+    meddler.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreFailed) as failed:
+        await acme.write([of("exe_1", "weighed", {})])
+    assert failed.value.retryable
+    assert (await acme.head())[0] == 2
+    meddler.execute("ROLLBACK")
+    meddler.close()
+    (event,) = (await acme.write([of("exe_1", "weighed", {})])).events
+    assert (event.position, event.seq) == (3, 2)
+
+
 async def test_a_write_that_breaks_a_constraint_harms_no_neighbour(store: SqliteStore, clock: VirtualClock) -> None:
     acme = store.tenant("acme")
     await open_session(acme, clock, "exe_1")
