@@ -14,7 +14,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Protocol, TypeVar, get_type_hints, overload
+from typing import Annotated, Any, BinaryIO, ClassVar, Protocol, TypeVar, get_type_hints, overload
 
 from pydantic import BaseModel
 
@@ -76,7 +76,8 @@ class IntentResult:
 
     result: BaseModel | JsonObject | None = None
     artifacts: Mapping[str, Artifact] = field(default_factory=dict)
-    events: Sequence[tuple[str, JsonObject]] = ()
+    events: Sequence[tuple[str, JsonObject] | JsonObject] = ()
+    """Each `(event_type, payload)` or `{"event_type": ..., "payload": {...}}`."""
 
 
 class StateSurface(Protocol):
@@ -155,7 +156,9 @@ class StateSurface(Protocol):
 class BlobStore(Protocol):
     """Content, bound to this tenant."""
 
-    async def put(self, stream: AsyncIterator[bytes] | bytes, *, format: str = "bytes") -> Materialization: ...
+    async def put(self, stream: AsyncIterator[bytes] | bytes | BinaryIO, *, format: str = "bytes") -> Materialization:
+        """Chunks, bytes, or an open binary file, which is read off the event loop."""
+
     def open(self, materialization: Materialization | str) -> AsyncIterator[bytes]:
         """The bytes in chunks, of a materialisation or of a `blob:<sha256>` reference."""
 

@@ -89,6 +89,14 @@ class AnonymousSession(msgspec.Struct, frozen=True, kw_only=True):
     access_token: str
     expires_in: int
 
+    @property
+    def session_id(self) -> str:
+        return self.session.session_id
+
+    @property
+    def tenant_id(self) -> str:
+        return self.session.tenant_id
+
 
 class Door(Protocol):
     async def enter(self, tenant_id: str) -> None:
@@ -162,7 +170,9 @@ class Door(Protocol):
         intent_type: str | None = None,
         target_artifact_id: str | None = None,
         status: str | None = None,
-    ) -> tuple[PendingIntent, ...]: ...
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[PendingIntent]: ...
 
     async def resolve_artifact(self, artifact_id: str) -> Artifact: ...
     async def list_artifacts(
@@ -218,7 +228,7 @@ def execution_to_wire(execution: Execution, artifacts: Sequence[Artifact] | None
     With `artifacts` each entry of `artifacts` becomes the full record.
     """
     out: dict[str, Any] = msgspec.to_builtins(execution)
-    for internal in ("ordinal", "state"):
+    for internal in ("ordinal", "state", "concurrency_key", "not_before"):
         out.pop(internal)
     if out["steps"] is None:
         out.pop("steps")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ from symphainy.testing.clock import VirtualClock
 from symphainy.testing.ids import SeededIds
 
 T = TypeVar("T")
+
+#: What a file looks like when somebody writes it into JSON.
+FILE_AS_TEXT = base64.b64encode(bytes(range(256)) * 24).decode()
 
 #: Real seconds until a test gives up on what should happen by itself. Virtual time that passes by itself keeps the loop
 #: and in a busy loop nothing else would end a test that hangs.

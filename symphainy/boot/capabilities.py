@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
-from symphainy.capability import Capability
+from symphainy.capability import Capability, StateSurface
 from symphainy.errors import StartupFailed
 from symphainy.ports import Offload, PublicWorks
 from symphainy.runtime.attempt import attempt
@@ -63,18 +63,22 @@ def _load(spec: str) -> object:
     return found
 
 
-async def make(kind: type[Capability], *, public_works: PublicWorks) -> Capability:
+async def make(
+    kind: type[Capability], *, public_works: PublicWorks, state_surface: StateSurface | None = None
+) -> Capability:
     """Raises `StartupFailed` with what its constructor said."""
     return await _expect(
-        _construct(kind, public_works),
+        _construct(kind, public_works, state_surface),
         what=f"the capability {kind.__qualname__} cannot be made",
         service=kind.__qualname__,
         remedy="Correct its constructor",
     )
 
 
-async def _construct(kind: type[Capability], public_works: PublicWorks) -> Capability:
-    return kind(public_works=public_works)
+async def _construct(
+    kind: type[Capability], public_works: PublicWorks, state_surface: StateSurface | None
+) -> Capability:
+    return kind(public_works=public_works, state_surface=state_surface)
 
 
 async def start(capability: Capability, *, timeout_s: float) -> None:

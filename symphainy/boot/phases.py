@@ -30,7 +30,7 @@ from symphainy.boot.health import Ask, HealthDesk, public
 from symphainy.boot.newcomers import Turnstile
 from symphainy.boot.observability import Traced, access_log, telemetry, warnings_only
 from symphainy.boot.reindexing import reindex
-from symphainy.capability import Capability
+from symphainy.capability import Capability, StateSurface
 from symphainy.civic import city_manager
 from symphainy.civic.city_manager import CityState, Phase
 from symphainy.door import Door, Health
@@ -53,6 +53,7 @@ from symphainy.public_works.sqlite import SqliteStore
 from symphainy.public_works.telemetry import RegistryTelemetry
 from symphainy.runtime import Engine, EngineLimits, IntentRegistry, RuntimeApi, Worker
 from symphainy.runtime.service import RuntimeService
+from symphainy.runtime.state_surface import PlatformSurface
 from symphainy.sdk import ExperienceSDK
 from symphainy.wire.anonymous import AnonymousSessions
 from symphainy.wire.app import ServiceApp
@@ -391,8 +392,9 @@ async def runtime_graph(
         sentences=works.sentences,
         files=works.files,
     )
+    surface: StateSurface = PlatformSurface(works.store, registry.accepted_types)
     for kind in kinds:
-        registry.register_capability(await discovery.make(kind, public_works=offered))
+        registry.register_capability(await discovery.make(kind, public_works=offered, state_surface=surface))
     engine = Engine(
         store=works.store,
         hot=works.hot,

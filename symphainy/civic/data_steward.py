@@ -30,6 +30,10 @@ SIZE_BYTES_MAX = 1 << 30
 
 #: A string of base64 longer than this is file content: it belongs into a blob.
 BASE64_CHARS_MAX = 4096
+#: Encoded bytes use nearly all of the 64 signs; words, numbers and sequences do not.
+SIGNS_MIN = 40
+#: Where base64 is broken into lines, they are longer than words.
+LINE_CHARS_MIN = 60
 
 
 class MaterializationType(StrEnum):
@@ -219,16 +223,22 @@ def _filled(value: Any) -> bool:
 
 
 def _content_in(text: str, base64_chars_max: int) -> str | None:
-    if len(text) > base64_chars_max and _BASE64.fullmatch(text) and not _is_prose(text):
+    if len(text) > base64_chars_max and _BASE64.fullmatch(text) and _is_encoded(text):
         return f"is {len(text)} characters of base64; at most {base64_chars_max} may be recorded"
     if "PRIVATE KEY-----" in text and _PRIVATE_KEY.search(text):
         return "holds a private key"
     return None
 
 
-def _is_prose(text: str) -> bool:
-    """Words with spaces between them. Base64 is broken at line ends, if at all."""
-    return " " in text.strip() and max(map(len, text.split())) < 60
+def _is_encoded(text: str) -> bool:
+    """Whether it is base64 and not just written in its letters: a list of words, a sequence, a hex dump.
+
+    Encoded content is one run of letters, or lines of one length, and uses most of the 64 signs.
+    """
+    lines = text.split()
+    if len({len(line) for line in lines[:-1]}) > 1 or (len(lines) > 1 and len(lines[0]) < LINE_CHARS_MIN):
+        return False
+    return len(set(text)) >= SIGNS_MIN
 
 
 def _pointer(place: Any) -> str:

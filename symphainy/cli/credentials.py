@@ -53,12 +53,19 @@ def mint(tenant_id: str, user_id: str, roles: Sequence[str], *, data: Path | Non
             f"there is no token, and {settings.data_dir} has no key to make one: say with --data or SYMPHAINY_DATA "
             "where the platform keeps its data, or pass --token"
         )
-    known = [role for role in Role if role is not Role.ANONYMOUS]
-    unknown = sorted(set(roles) - set(known))
-    if unknown:
-        raise Invalid(f"{', '.join(unknown)}: no such role; there are {', '.join(known)}")
+    if problem := unknown_roles(roles):
+        raise Invalid(problem)
     issuer = DevelopmentIssuer(keys, profile=settings.profile, clock=SystemClock(), ids=SystemIds())
     return issuer.mint(tenant_id, user_id, [Role(role) for role in roles])
+
+
+def unknown_roles(roles: Sequence[str]) -> str | None:
+    """Which of these nobody can be given, in words, or None."""
+    from symphainy.model import Role
+
+    known = [role for role in Role if role is not Role.ANONYMOUS]
+    unknown = sorted(set(roles) - set(known))
+    return f"{', '.join(unknown)}: no such role; there are {', '.join(known)}" if unknown else None
 
 
 def keep(url: str, token: str) -> Path:

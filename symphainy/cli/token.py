@@ -29,9 +29,15 @@ def token(
     \b
     Example: TOKEN=$(symphainy token --tenant acme --user ada --role operator)
     """
-    from symphainy.cli.credentials import keep, mint
+    from symphainy.cli.credentials import keep, mint, unknown_roles
+    from symphainy.model import tenant_id_problem
 
-    issued = mint(tenant, user, role or ["member"], data=data, is_first=True)
+    if problem := tenant_id_problem(tenant):
+        raise typer.BadParameter(problem, param_hint="--tenant")
+    roles = role or ["member"]
+    if problem := unknown_roles(roles):
+        raise typer.BadParameter(problem, param_hint="--role")
+    issued = mint(tenant, user, roles, data=data, is_first=True)
     if save:
         say(f"kept in {plain(keep(url, issued.access_token))}")
     if as_json:

@@ -343,7 +343,8 @@ def _show(event: Event, as_json: bool) -> None:
 
 def _tell(verdict: Verdict) -> None:
     if verdict.ok:
-        show(f"{verdict.tenant_id}: {verdict.events} events, whole, head {verdict.head[:16]}")
+        erased = f", {verdict.erased} of them without their payload (erased)" if verdict.erased else ""
+        show(f"{verdict.tenant_id}: {verdict.events} events{erased}, whole, head {verdict.head[:16]}")
     else:
         where = f"position {verdict.position}" + (f", {verdict.event_id}" if verdict.event_id else "")
         show(f"{verdict.tenant_id}: ALTERED at {where}: {verdict.problem}")

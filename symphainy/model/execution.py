@@ -77,6 +77,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     state: JsonObject = {}
     """What handlers keep with `set_execution_state`."""
     saga_id: str | None = None
+    concurrency_key: str | None = None
+    not_before: Instant | None = None
     ordinal: int
     """Position of its `intent_received` in the tenant's log: newest first is by this."""
     created_at: Instant

@@ -132,6 +132,8 @@ def _intent_received(rows: FoldRows, event: Event) -> None:
             lifecycle_state=Status.CREATED,
             parent_execution_id=payload.get("parent_execution_id"),
             saga_id=saga["saga_id"] if saga else None,
+            concurrency_key=payload.get("concurrency_key"),
+            not_before=payload.get("not_before"),
             ordinal=event.position,
             created_at=event.timestamp,
         )
@@ -192,6 +194,7 @@ def _ended(rows: FoldRows, event: Event, status: Status, failure: Failure | None
             status=status,
             lifecycle_state=status,
             waiting_on=None,
+            progress=_at_its_end(rows, event, status),
             artifacts=convert(payload.get("artifacts", {}), dict[str, ArtifactRef]),
             result=payload.get("result"),
             error=failure,
@@ -200,6 +203,13 @@ def _ended(rows: FoldRows, event: Event, status: Status, failure: Failure | None
         )
     )
     rows.settle(event.execution_id or "")
+
+
+def _at_its_end(rows: FoldRows, event: Event, status: Status) -> Progress | None:
+    progress = _execution_of(rows, event).progress
+    if progress is None or status is not Status.COMPLETED:
+        return progress
+    return replace(progress, fraction=1.0)
 
 
 def _execution_completed(rows: FoldRows, event: Event) -> None:

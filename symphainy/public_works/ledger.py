@@ -13,8 +13,16 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
-from symphainy.errors import Conflict, IdempotencyMismatch, LeaseLost, NotFound, SessionExpired, SessionRequired
-from symphainy.model import Draft, Event, SessionState
+from symphainy.errors import (
+    Conflict,
+    IdempotencyMismatch,
+    Invalid,
+    LeaseLost,
+    NotFound,
+    SessionExpired,
+    SessionRequired,
+)
+from symphainy.model import Draft, Event, JsonObject, SessionState
 from symphainy.model.fold import FoldRows, changes_rows, fold
 from symphainy.model.instant import instant
 from symphainy.model.json import parse
@@ -121,7 +129,7 @@ def write(
         if replayed is not None:
             return Committed(events=(), replayed=replayed)
     # Everything that can fail on bad input fails here, before the first row changes.
-    payloads = [payload_bytes(draft.payload) for draft in drafts]
+    payloads = [payload_bytes(_object(draft)) for draft in drafts]
     stamp = instant(now_ms)
     return Committed(
         events=tuple(
@@ -129,6 +137,13 @@ def write(
             for draft, payload in zip(drafts, payloads, strict=True)
         )
     )
+
+
+def _object(draft: Draft) -> JsonObject:
+    """Its payload. What is no object could be written, and never be read again."""
+    if not isinstance(draft.payload, dict):
+        raise Invalid(f"the payload of {draft.event_type!r} is {type(draft.payload).__name__}, not a JSON object")
+    return draft.payload
 
 
 def _append(rows: TenantRows, tenant_id: str, draft: Draft, payload: bytes, stamp: str, random: RandomBytes) -> Event:

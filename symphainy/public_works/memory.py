@@ -329,7 +329,7 @@ class MemoryTenantStore:
         found = [a for a in self._rows.artifacts.values() if artifact_id in a.parent_artifacts]
         return _copied(tuple(sorted(found, key=lambda a: a.ordinal)), tuple[Artifact, ...])
 
-    async def pending(self, where: PendingFilter, *, limit: int) -> tuple[PendingIntent, ...]:
+    async def pending(self, where: PendingFilter, *, limit: int, before: int | None = None) -> Page[PendingIntent]:
         found = [
             p
             for p in self._rows.pendings.values()
@@ -337,8 +337,9 @@ class MemoryTenantStore:
             and (where.intent_type is None or p.intent_type == where.intent_type)
             and (where.target_artifact_id is None or p.target_artifact_id == where.target_artifact_id)
             and (where.status is None or p.status == where.status)
+            and (before is None or p.ordinal < before)
         ]
-        return _copied(tuple(sorted(found, key=lambda p: -p.ordinal)[:limit]), tuple[PendingIntent, ...])
+        return _page(sorted(found, key=lambda p: -p.ordinal), limit, PendingIntent)
 
     async def saga(self, saga_id: str) -> Saga | None:
         return _copied(self._rows.sagas.get(saga_id), Saga | None)

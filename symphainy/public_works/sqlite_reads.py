@@ -129,7 +129,7 @@ class SqliteTenantStore:
             )
         )
 
-    async def pending(self, where: PendingFilter, *, limit: int) -> tuple[PendingIntent, ...]:
+    async def pending(self, where: PendingFilter, *, limit: int, before: int | None = None) -> Page[PendingIntent]:
         terms = {
             "session_id": where.session_id,
             "intent_type": where.intent_type,
@@ -137,8 +137,8 @@ class SqliteTenantStore:
             "status": where.status,
         }
         clauses = [(f"{column} = ?", (value,)) for column, value in terms.items() if value is not None]
-        page: Page[PendingIntent] = await self._page("pending", clauses, limit, None)
-        return page.items
+        page: Page[PendingIntent] = await self._page("pending", clauses, limit, before)
+        return page
 
     async def events(self, where: EventFilter, *, after: int = 0, limit: int) -> tuple[Event, ...]:
         sql, bindings = self._events_query(where, after)

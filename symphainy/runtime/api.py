@@ -22,6 +22,7 @@ from symphainy.model import (
     Execution,
     IntentInfo,
     JsonObject,
+    Materialization,
     Page,
     PendingIntent,
     PendingStatus,
@@ -30,6 +31,7 @@ from symphainy.model import (
     Submitted,
 )
 from symphainy.model.hot_keys import EXECUTION_TTL_S, execution_key
+from symphainy.model.instant import moment
 from symphainy.ports import EventFilter, ExecutionFilter, PendingFilter, SessionOpen
 from symphainy.runtime.attempt import attempt
 from symphainy.runtime.engine import Engine
@@ -75,7 +77,7 @@ class RuntimeDoor:
 
     async def enter(self, tenant_id: str) -> None:
         self._governance.require_rate(self._caller)
-        await self._governance.require_tenant(self._caller, tenant_id)
+        await self._governance.require_tenant(self._caller, tenant_id, action="enter")
 
     # --- sessions ---
 
@@ -205,12 +207,20 @@ class RuntimeDoor:
         return None if cached is None else _decode_execution(cached)
 
     def _with_blocker(self, execution: Execution) -> Execution:
-        """Why an execution that is accepted has not started: the tenant's limit, or no free worker."""
+        """Why an accepted execution has not started: its time, its key, the tenant's limit, or no free worker."""
         if execution.status is not Status.CREATED:
             return execution
+        key = execution.concurrency_key
+        holder = None if key is None else self._api.worker.holder_of(execution.tenant_id, key)
         running = self._api.worker.running_of(execution.tenant_id)
         decision = self._governance.concurrency(execution, running=running)
-        if not decision.allowed:
+        blocker: JsonObject
+        if execution.not_before is not None and moment(execution.not_before) > self._engine.clock.now():
+            blocker = {"kind": "timer", "until": execution.not_before}
+        elif holder is not None:
+            reason = f"execution {holder} runs under the concurrency key {key!r}"
+            blocker = {"kind": "limit", "policy": "concurrency_key", "reason": reason}
+        elif not decision.allowed:
             blocker = {"kind": "limit", "policy": decision.policy, "reason": decision.reason}
         elif self._api.worker.is_full:
             blocker = {"kind": "worker", "reason": f"all {self._api.worker.running} workers are busy"}
@@ -303,7 +313,7 @@ class RuntimeDoor:
         await self._engine.log.write(self._caller.tenant_id, [created], guards=[SessionOpen(session_id=session_id)])
         where = PendingFilter(target_artifact_id=target.artifact_id)
         found = await self._tenant.pending(where, limit=LIMIT_MAX)
-        return next(pending for pending in found if pending.pending_id == payload["pending_id"])
+        return next(pending for pending in found.items if pending.pending_id == payload["pending_id"])
 
     async def list_pending(
         self,
@@ -312,7 +322,9 @@ class RuntimeDoor:
         intent_type: str | None = None,
         target_artifact_id: str | None = None,
         status: str | None = None,
-    ) -> tuple[PendingIntent, ...]:
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[PendingIntent]:
         await self._enter(Action.READ)
         if status is not None and status not in set(PendingStatus):
             raise _unknown("status", status, PendingStatus)
@@ -322,7 +334,7 @@ class RuntimeDoor:
             target_artifact_id=target_artifact_id,
             status=status,
         )
-        return await self._tenant.pending(where, limit=LIMIT_MAX)
+        return await self._tenant.pending(where, limit=_limit(limit), before=_ordinal(cursor))
 
     # --- artifacts ---
 
@@ -394,11 +406,10 @@ class RuntimeDoor:
             what = f"materialisation {materialization_id} of artifact" if materialization_id else "content of artifact"
             raise NotFound(f"no {what} {artifact_id}", artifact_id=artifact_id)
         end = found.size_bytes if stop is None else min(stop, found.size_bytes)
-        descriptor = artifact.semantic_descriptor
         return OpenedContent(
             chunks=self._engine.blobs.read(self._caller.tenant_id, blob_sha256(found), start=start, stop=end),
             media_type=_media_type(found.format),
-            filename=descriptor.get("filename") if isinstance(descriptor.get("filename"), str) else None,
+            filename=_filename(artifact, found),
             sha256=found.sha256,
             size_bytes=found.size_bytes,
             start=start,
@@ -503,6 +514,13 @@ def _ordinal(cursor: str | None) -> int | None:
     if not cursor.isdecimal() or len(cursor) > 18:
         raise Invalid("the cursor is not one of ours", errors=[FieldError("/cursor", "not a cursor")])
     return int(cursor)
+
+
+def _filename(artifact: Artifact, opened: Materialization) -> str | None:
+    """The name in the descriptor, where it is the name of these bytes and not of what they were made from."""
+    name, sha256 = (artifact.semantic_descriptor.get(key) for key in ("filename", "sha256"))
+    is_its_own = not artifact.parent_artifacts if sha256 is None else sha256 == opened.sha256
+    return name if isinstance(name, str) and is_its_own else None
 
 
 def _media_type(format: str) -> str:

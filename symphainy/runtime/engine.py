@@ -85,7 +85,7 @@ class Engine:
         self.log = WriteAheadLog(store=store, hot=hot, telemetry=telemetry)
         self.governance = Governance(log=self.log, clock=clock, limits=limits)
         self.sessions = Sessions(log=self.log, hot=hot, clock=clock, ids=ids, limits=limits)
-        self.sagas = SagaCoordinator(log=self.log, registry=registry)
+        self.sagas = SagaCoordinator(log=self.log, registry=registry, ids=ids)
         self._offload = offload
         self._tools = Tools(
             log=self.log,
@@ -114,7 +114,7 @@ class Engine:
     async def _accept(self, caller: Caller, request: IntentRequest, request_id: str | None) -> Submitted:
         governance = self.governance
         governance.require_open(caller)
-        await governance.require_tenant(caller, request.tenant_id)
+        await governance.require_tenant(caller, request.tenant_id, action="submit", event_type="intent_refused")
         spec = self.registry.resolve(request.intent_type)
         found = await self.sessions.find(caller.tenant_id, request.session_id)
         if found is not None:
@@ -300,8 +300,8 @@ class Engine:
 
     async def _complete(self, context: RunContext, result: IntentResult) -> None:
         execution, held = context.execution, context.outcome
-        for event_type, payload in result.events:
-            await context.emit(event_type, payload)
+        for event in result.events:
+            await context.emit(*_emitted(event))
         value = self._result(self.registry.resolve(execution.intent_type), result.result)
         artifacts = {
             name: ArtifactRef(
@@ -428,6 +428,16 @@ class Engine:
         if late:
             outside = [msgspec.structs.replace(draft, execution_id=None) for draft in late]
             await self.log.write(execution.tenant_id, outside)
+
+
+def _emitted(event: Any) -> tuple[str, JsonObject]:
+    """Type and payload of an event that a handler returned: as a pair, or as the object that an execution shows."""
+    match event:
+        case (str(event_type), payload):
+            return event_type, payload
+        case {"event_type": str(event_type), "payload": payload, **extra} if not extra:
+            return event_type, payload
+    raise TypeError(f"an event is (event_type, payload) or {{event_type, payload}}, not {event!r:.200}")
 
 
 def _require_consistent(context: RunContext) -> None:

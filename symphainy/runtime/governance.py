@@ -123,10 +123,12 @@ class Governance:
                 self._count_refusal(caller, f"{traffic_cop.bucket(caller)}/admission", decision)
             raise Overloaded(f"{decision.reason}. {decision.remedy}", retry_after_s=decision.retry_after_s or 1.0)
 
-    async def require_tenant(self, caller: Caller, tenant_id: str | None) -> None:
+    async def require_tenant(
+        self, caller: Caller, tenant_id: str | None, *, action: str, event_type: str = "policy_decided"
+    ) -> None:
         decision = security_guard.may_enter(caller, tenant_id=tenant_id)
         if not decision.allowed:
-            await self._record(caller, decision, action="submit", event_type="intent_refused")
+            await self._record(caller, decision, action=action, event_type=event_type)
             raise TenantMismatch(f"{decision.reason}. {decision.remedy}")
 
     # --- actions ---

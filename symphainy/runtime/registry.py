@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, get_args
+from dataclasses import fields
+from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -12,13 +13,15 @@ from symphainy.capability import (
     CONTENT,
     BoundIntent,
     Capability,
+    ExecutionContext,
     Handler,
     IntentDeclaration,
+    IntentResult,
     SagaDeclaration,
 )
 from symphainy.civic import curator
 from symphainy.door import RealmInfo
-from symphainy.errors import FieldError, Invalid, NotFound, StartupFailed, UnknownIntent
+from symphainy.errors import FieldError, IntentRefused, Invalid, NotFound, StartupFailed, UnknownIntent
 from symphainy.model import IntentInfo, JsonObject
 
 
@@ -89,6 +92,32 @@ def _closed(model: type[BaseModel]) -> type[BaseModel]:
     )
 
 
+class AnyParameters(BaseModel):
+    """For a handler that declares no model of its parameters: it takes what comes."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def _declared_parameters(handler: Handler) -> type[BaseModel]:
+    names = list(inspect.signature(handler).parameters)
+    hint = get_type_hints(handler).get(names[1]) if len(names) > 1 else None
+    return hint if isinstance(hint, type) and issubclass(hint, BaseModel) else AnyParameters
+
+
+def _nobody(intent_type: str, handler_name: str) -> Handler:
+    async def refuse(ctx: ExecutionContext, params: BaseModel) -> IntentResult:
+        raise IntentRefused("handler_missing", f"{intent_type!r} is registered for {handler_name}, without a function")
+
+    return refuse
+
+
+_METADATA = {each.name for each in fields(IntentDeclaration)} - {"intent_type"} | {
+    "parameters",
+    "capability",
+    "description",
+}
+
+
 def _carries_content(annotation: Any, metadata: list[Any]) -> bool:
     if any(mark is CONTENT for mark in metadata) or any(m is CONTENT for m in getattr(annotation, "__metadata__", ())):
         return True
@@ -109,20 +138,23 @@ class IntentRegistry:
         handler_function: Handler | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> IntentSpec:
-        """Add one intent.
+        """Add one intent. Without a function it is known by name, and refused by every execution of it.
 
-        `metadata`: `parameters` (a pydantic model, required), `capability`, `description`, and the fields of
+        `metadata`: `parameters` (a pydantic model; by default what the handler's second parameter is annotated with,
+        or anything), `capability`, `description`, and the fields of
         `IntentDeclaration`. Raises `StartupFailed` when the Curator says no.
         """
         rest = dict(metadata or {})
-        parameters = rest.pop("parameters", None)
-        if handler_function is None or parameters is None:
-            missing = "handler_function" if handler_function is None else "metadata['parameters']"
+        unknown = rest.keys() - _METADATA
+        if unknown:
             raise StartupFailed(
-                f"intent {intent_type!r} of {handler_name} was registered without {missing}",
+                f"the metadata of intent {intent_type!r} says {', '.join(sorted(unknown))}, which means nothing",
                 service=handler_name,
-                remedy="Pass the async function and the pydantic model of its parameters",
+                remedy=f"It may say {', '.join(sorted(_METADATA))}",
             )
+        if handler_function is None:
+            handler_function = _nobody(intent_type, handler_name)
+        parameters = rest.pop("parameters", None) or _declared_parameters(handler_function)
         capability = str(rest.pop("capability", handler_name))
         description = str(rest.pop("description", ""))
         bound = BoundIntent(
@@ -200,8 +232,9 @@ class IntentRegistry:
         """By intent type or alias. Raises `UnknownIntent`, with what may have been meant."""
         intent_type = curator.resolve(name, self._names)
         if intent_type is None:
-            near = ", ".join(curator.close_names(name, self._names)) or "none is close"
-            raise UnknownIntent(f"no intent named {name!r}; did you mean: {near}?", intent_type=name)
+            near = " or ".join(curator.close_names(name, self._names))
+            near = f"did you mean {near}?" if near else "list the intents to see what there is"
+            raise UnknownIntent(f"no intent named {name!r}; {near}", intent_type=name)
         return self._specs[intent_type]
 
     def knows(self, intent_type: str) -> bool:

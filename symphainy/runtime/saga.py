@@ -26,6 +26,7 @@ from symphainy.model import (
     SagaStepRecord,
     derive_id,
 )
+from symphainy.ports import Ids
 from symphainy.runtime.admission import SagaRef, Ticket, received, saga_ids, ticket_of
 from symphainy.runtime.attempt import attempt, failure_of
 from symphainy.runtime.registry import IntentRegistry
@@ -46,8 +47,9 @@ class SagaTurn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SagaCoordinator:
-    def __init__(self, *, log: WriteAheadLog, registry: IntentRegistry) -> None:
+    def __init__(self, *, log: WriteAheadLog, registry: IntentRegistry, ids: Ids) -> None:
         self._log = log
+        self._ids = ids
         self._registry = registry
 
     # --- the record ---
@@ -59,10 +61,11 @@ class SagaCoordinator:
         saga_name: str,
         *,
         context: JsonObject | None = None,
-        saga_id: str,
+        saga_id: str | None = None,
         steps: tuple[SagaStepRecord, ...] = (),
     ) -> Saga:
-        """Put a pending saga on record. Raises `Conflict` when there is one of this id."""
+        """Put a pending saga on record, by default under a new id. Raises `Conflict` when there is one of this id."""
+        saga_id = saga_id or self._ids.new("sag")
         if await self._log.store.tenant(tenant_id).saga(saga_id) is not None:
             raise Conflict(f"saga {saga_id} exists already", saga_id=saga_id)
         context = recordable(context or {}, "the saga's context")

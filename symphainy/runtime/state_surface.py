@@ -29,7 +29,16 @@ from symphainy.model import (
 )
 from symphainy.model.artifact import LIFECYCLE_MOVES, STATUS_MOVES
 from symphainy.model.json import canonical, merged, parse
-from symphainy.ports import ArtifactFilter, ArtifactIn, ExecutionFilter, Guard, PendingFilter, PendingIn, TenantStore
+from symphainy.ports import (
+    ArtifactFilter,
+    ArtifactIn,
+    ExecutionFilter,
+    Guard,
+    PendingFilter,
+    PendingIn,
+    Store,
+    TenantStore,
+)
 from symphainy.runtime import drafts
 from symphainy.runtime.history import History
 
@@ -46,6 +55,14 @@ def recordable(value: Any, what: str) -> Any:
     recorded = parse(canonical(value))
     # Once more, for what only JSON shows: the fields of a dataclass.
     _require_recordable(recorded, what)
+    return recorded
+
+
+def recordable_object(value: Any, what: str) -> JsonObject:
+    """The same for what must be a JSON object. Raises `Invalid` for anything else."""
+    recorded = recordable(value, what)
+    if not isinstance(recorded, dict):
+        raise Invalid(f"{what} is {type(value).__name__}, not a JSON object; write it as {{name: value}}")
     return recorded
 
 
@@ -222,8 +239,47 @@ class StateSurface:
         where = PendingFilter(
             intent_type=intent_type, target_artifact_id=target_artifact_id, status=PendingStatus.PENDING
         )
-        found = await self._tenant.pending(where, limit=SCAN_PAGE)
+        found = (await self._tenant.pending(where, limit=SCAN_PAGE)).items
         return (found[-1].pending_id, found[-1].parameters) if found else None
+
+
+class PlatformSurface:
+    """What a capability is constructed with: it reads the state of whatever tenant is named, and writes none.
+
+    Every write belongs to an execution, under its lease: that is what `ctx.state_surface` is for.
+    """
+
+    def __init__(self, store: Store, accepted_types: Callable[[str], tuple[str, ...]]) -> None:
+        self._store = store
+        self._accepted_types = accepted_types
+
+    def _of(self, tenant_id: str) -> StateSurface:
+        return StateSurface(self._store.tenant(tenant_id), self._accepted_types)
+
+    async def get_session_state(self, session_id: str, tenant_id: str) -> JsonObject:
+        return await self._of(tenant_id).get_session_state(session_id, tenant_id)
+
+    async def get_execution_state(self, execution_id: str, tenant_id: str) -> JsonObject:
+        return await self._of(tenant_id).get_execution_state(execution_id, tenant_id)
+
+    async def list_executions(self, tenant_id: str, **where: Any) -> tuple[Execution, ...]:
+        return await self._of(tenant_id).list_executions(tenant_id, **where)
+
+    async def resolve_artifact(self, artifact_id: str, tenant_id: str) -> Artifact:
+        return await self._of(tenant_id).resolve_artifact(artifact_id, tenant_id)
+
+    async def list_artifacts(self, tenant_id: str, **where: Any) -> tuple[Artifact, ...]:
+        return await self._of(tenant_id).list_artifacts(tenant_id, **where)
+
+    async def lineage(self, artifact_id: str, tenant_id: str, *, direction: str = "both") -> JsonObject:
+        return await self._of(tenant_id).lineage(artifact_id, tenant_id, direction=direction)
+
+    async def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise Conflict("state is written by a running execution alone: use ctx.state_surface in the handler")
+
+    set_session_state = update_session_state = set_execution_state = delete_state = _refuse
+    register_artifact = transition_artifact = set_artifact_status = _refuse
+    create_pending_intent = pending_intent = complete_pending_intent = _refuse
 
 
 class Run(Protocol):
@@ -272,16 +328,17 @@ class HandlerSurface(StateSurface):
         return state
 
     async def set_session_state(self, session_id: str, tenant_id: str, state: JsonObject) -> None:
+        state = recordable_object(state, "session state")
         await self._write_session(session_id, tenant_id, {"context": state, "replace": True})
 
     async def update_session_state(self, session_id: str, tenant_id: str, changes: JsonObject) -> JsonObject:
         # The event says what changed, not what came out: the store merges it into whatever stands there at commit.
+        changes = recordable_object(changes, "a change of session state")
         await self._write_session(session_id, tenant_id, {"context": changes})
         return await self.get_session_state(session_id, tenant_id)
 
     async def _write_session(self, session_id: str, tenant_id: str, payload: JsonObject) -> None:
         self._own(tenant_id)
-        payload = recordable(payload, "session state")
         await self._session(session_id)
         draft = Draft(
             event_type="session_updated",
@@ -295,7 +352,7 @@ class HandlerSurface(StateSurface):
         self._own(tenant_id)
         if execution_id != self._run.execution_id:
             raise Invalid(f"an execution sets its own state only; this is {self._run.execution_id}, not {execution_id}")
-        state = recordable(state, "execution state")
+        state = recordable_object(state, "execution state")
         self._run.hold(drafts.of_execution(self._run.execution, "execution_state_set", {"state": state}))
 
     async def get_execution_state(self, execution_id: str, tenant_id: str) -> JsonObject:
@@ -408,7 +465,7 @@ class HandlerSurface(StateSurface):
             "artifact_type": artifact_type,
             "produced_by": msgspec.to_builtins(producer),
             "lifecycle_state": LifecycleState.PENDING.value,
-            "semantic_descriptor": recordable(semantic_descriptor or {}, "the semantic descriptor"),
+            "semantic_descriptor": recordable_object(semantic_descriptor or {}, "the semantic descriptor"),
             "semantic_payload": recordable(semantic_payload, "the semantic payload"),
             "parent_artifacts": list(parent_artifacts),
             "materializations": msgspec.to_builtins(tuple(materializations)),
@@ -492,7 +549,7 @@ class HandlerSurface(StateSurface):
         where = PendingFilter(
             intent_type=intent_type, target_artifact_id=target_artifact_id, status=PendingStatus.PENDING
         )
-        stored = await self._tenant.pending(where, limit=SCAN_PAGE)
+        stored = (await self._tenant.pending(where, limit=SCAN_PAGE)).items
         waiting = {each.pending_id: each.parameters for each in reversed(stored)}
         for draft in self._run.held(*_OF_PENDING_INTENTS):
             payload = draft.payload

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextvars import ContextVar, copy_context
 from datetime import datetime
-from typing import Any, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import msgspec
 
@@ -45,7 +45,7 @@ from symphainy.ports import ArtifactAbsent, Blobs, Clock, Committed, Guard, Hold
 from symphainy.runtime import drafts
 from symphainy.runtime.attempt import Outcome, Suspended, attempt, failure_of
 from symphainy.runtime.history import History
-from symphainy.runtime.state_surface import HandlerSurface, recordable
+from symphainy.runtime.state_surface import HandlerSurface, recordable, recordable_object
 from symphainy.runtime.wal import WriteAheadLog
 
 T = TypeVar("T")
@@ -246,7 +246,7 @@ class RunContext:
 
     async def _once(self, event_type: str, payload: JsonObject) -> None:
         """Write an event of the handler's own, unless an earlier run already has."""
-        payload = recordable(payload, f"the event {event_type!r}")
+        payload = recordable_object(payload, f"the payload of event {event_type!r}")
         draft = drafts.of_execution(self.execution, event_type, payload)
         inside = _STEP.get()
         if inside is not None:
@@ -389,8 +389,8 @@ class _TenantBlobs:
         self._tools = tools
         self._tenant_id = tenant_id
 
-    async def put(self, stream: AsyncIterator[bytes] | bytes, *, format: str = "bytes") -> Materialization:
-        chunks = _chunks(stream) if isinstance(stream, bytes) else stream
+    async def put(self, stream: AsyncIterator[bytes] | bytes | BinaryIO, *, format: str = "bytes") -> Materialization:
+        chunks = self._chunks_of(stream)
         stored = await self._tools.blobs.put(self._tenant_id, chunks, size_max=self._tools.content_bytes_max)
         return Materialization(
             # The same content in the same form is the same materialisation, also on a rerun.
@@ -402,6 +402,15 @@ class _TenantBlobs:
             sha256=stored.sha256,
             created_at=instant(self._tools.clock.now_ms()),
         )
+
+    def _chunks_of(self, stream: AsyncIterator[bytes] | bytes | BinaryIO) -> AsyncIterator[bytes]:
+        if isinstance(stream, bytes):
+            return _chunks(stream)
+        return stream if isinstance(stream, AsyncIterator) else self._read(stream)
+
+    async def _read(self, file: BinaryIO) -> AsyncIterator[bytes]:
+        while chunk := await self._tools.offload.thread(file.read, BLOB_CHUNK):
+            yield chunk
 
     def open(self, materialization: Materialization | str) -> AsyncIterator[bytes]:
         return self._tools.blobs.read(self._tenant_id, blob_sha256(materialization))

@@ -101,12 +101,14 @@ async def replay(tenant: TenantStore, *, session_id: str | None = None) -> Proje
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """`events` were found good before `position`, the first that is not; `problem` says what is wrong with it.
 
-    `problem` is None for a log that is whole; then `head` is its last chain value, in hex.
+    `problem` is None for a log that is whole; then `head` is its last chain value, in hex. `erased` events have no
+    payload any more.
     """
 
     tenant_id: str
     events: int
     head: str
+    erased: int = 0
     position: int | None = None
     event_id: str | None = None
     problem: str | None = None
@@ -118,7 +120,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 async def verify(tenant: TenantStore) -> Verdict:
     """Walk the whole log and name the first event that was altered, is missing or stands in another place."""
-    before, expected, after = GENESIS, 1, BEFORE_ALL
+    before, expected, after, erased = GENESIS, 1, BEFORE_ALL, 0
     while True:
         async for record in records(tenant, after=after):
             problem = _problem(record, before, expected, tenant.tenant_id)
@@ -132,12 +134,13 @@ async def verify(tenant: TenantStore) -> Verdict:
                     problem=problem,
                 )
             before, expected = record.chain, expected + 1
+            erased += record.payload is None
         last, head = await tenant.head()
         # The log may have grown while it was read: what the head knows of is looked for once more.
         if last < expected or after == expected - 1:
             break
         after = expected - 1
-    found = Verdict(tenant_id=tenant.tenant_id, events=expected - 1, head=before.hex())
+    found = Verdict(tenant_id=tenant.tenant_id, events=expected - 1, head=before.hex(), erased=erased)
     if last >= expected:
         return msgspec.structs.replace(
             found, position=expected, problem=f"event {expected} is missing: the log was {last} events long"

@@ -29,6 +29,7 @@ class Worker:
         self._running: dict[str, asyncio.Task[None]] = {}
         """The latest run of each execution."""
         self._tenants: dict[str, int] = {}
+        self._keys: dict[tuple[str, str], str] = {}
         self._loop: asyncio.Task[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._stopping = False
@@ -75,6 +76,10 @@ class Worker:
 
     def running_of(self, tenant_id: str) -> int:
         return self._tenants.get(tenant_id, 0)
+
+    def holder_of(self, tenant_id: str, concurrency_key: str) -> str | None:
+        """The execution that runs under this key, if any."""
+        return self._keys.get((tenant_id, concurrency_key))
 
     def interrupt(self, execution_id: str) -> None:
         """Stop a handler whose execution has ended by another hand. What it still does is fenced off."""
@@ -147,6 +152,8 @@ class Worker:
         task = loop.create_task(self._run(claim), name=execution.execution_id)
         self._tasks.add(task)
         self._running[execution.execution_id] = task
+        if execution.concurrency_key is not None:
+            self._keys[execution.tenant_id, execution.concurrency_key] = execution.execution_id
         self._tenants[execution.tenant_id] = self._tenants.get(execution.tenant_id, 0) + 1
         task.add_done_callback(lambda done: self._ended(execution, done))
         if self._renewing is None:
@@ -156,6 +163,8 @@ class Worker:
         self._tasks.discard(task)
         if self._running.get(execution.execution_id) is task:
             del self._running[execution.execution_id]
+            if execution.concurrency_key is not None:
+                self._keys.pop((execution.tenant_id, execution.concurrency_key), None)
         left = self._tenants[execution.tenant_id] - 1
         if left:
             self._tenants[execution.tenant_id] = left

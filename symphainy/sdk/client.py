@@ -18,7 +18,15 @@ from symphainy.door import (
     RealmInfo,
     Refusal,
 )
-from symphainy.errors import Cancelled, NotFound, SymphainyError, TenantMismatch, rebuild
+from symphainy.errors import (
+    Cancelled,
+    IntentRefused,
+    NotFound,
+    RemoteError,
+    SymphainyError,
+    TenantMismatch,
+    rebuild,
+)
 from symphainy.model import (
     Artifact,
     Event,
@@ -279,12 +287,17 @@ class ExperienceSDK:
         intent_type: str | None = None,
         target_artifact_id: str | None = None,
         status: str | None = None,
-    ) -> tuple[PendingIntent, ...]:
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[PendingIntent]:
+        """Newest first."""
         return await self.door.list_pending(
             session_id=session_id,
             intent_type=intent_type,
             target_artifact_id=target_artifact_id,
             status=status,
+            limit=limit,
+            cursor=cursor,
         )
 
     # --- executions -------------------------------------------------------------------------------------------
@@ -450,7 +463,11 @@ def failure_of(execution: Execution) -> SymphainyError:
     if execution.error is None:
         return Cancelled(f"{execution.intent_type} {execution.execution_id} was cancelled", **own)
     error = execution.error
-    return rebuild(error.code, error.message, {"retryable": error.retryable} | error.details | own)
+    rebuilt = rebuild(error.code, error.message, {"retryable": error.retryable} | error.details | own)
+    if isinstance(rebuilt, RemoteError):
+        # A code that is nobody's but the handler's.
+        return IntentRefused(error.code, error.message, error.details | own, retryable=error.retryable)
+    return rebuilt
 
 
 def _same_tenant(actual: str, named: str | None) -> None:

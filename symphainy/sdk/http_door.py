@@ -195,13 +195,17 @@ class HttpDoor:
         intent_type: str | None = None,
         target_artifact_id: str | None = None,
         status: str | None = None,
-    ) -> tuple[PendingIntent, ...]:
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[PendingIntent]:
         return await self.client.list_pending(
             present(
                 session_id=session_id,
                 intent_type=intent_type,
                 target_artifact_id=target_artifact_id,
                 status=status,
+                limit=limit,
+                cursor=cursor,
             )
         )
 

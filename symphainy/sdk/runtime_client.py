@@ -219,9 +219,8 @@ class RuntimeClient:
     async def create_pending(self, body: JsonObject) -> PendingIntent:
         return pending_of(await self._post("/api/intent/pending/create", body, repeatable=False))
 
-    async def list_pending(self, body: JsonObject) -> tuple[PendingIntent, ...]:
-        answer = typed(await self._post("/api/intent/pending/list", body), dict[str, Any])
-        return tuple(map(pending_of, typed(answer.get("pending_intents"), list[Any])))
+    async def list_pending(self, body: JsonObject) -> Page[PendingIntent]:
+        return page_of(await self._post("/api/intent/pending/list", body), "pending_intents", pending_of)
 
     async def get_execution_status(self, execution_id: str, *, include_steps: bool = False) -> Execution:
         path = f"/api/execution/{_part(execution_id)}/status"

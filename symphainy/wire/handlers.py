@@ -197,13 +197,16 @@ async def create_pending(call: Call) -> Answer:
 
 async def list_pending(call: Call) -> Answer:
     body = call.body(schemas.ListPending)
-    found = await call.door.list_pending(
+    page = await call.door.list_pending(
         session_id=body.session_id,
         intent_type=body.intent_type,
         target_artifact_id=body.target_artifact_id,
         status=None if body.status is None else body.status.value,
+        limit=body.limit,
+        cursor=body.cursor,
     )
-    return json_reply(200, {"pending_intents": [_pending_to_wire(each) for each in found]})
+    found = [_pending_to_wire(each) for each in page.items]
+    return json_reply(200, {"pending_intents": found, "next_cursor": page.next_cursor})
 
 
 def _pending_to_wire(pending: PendingIntent) -> JsonObject:

@@ -26,7 +26,11 @@ IDENTIFIED = ("unauthenticated", "forbidden", "tenant_mismatch", "validation_fai
 WITH_BODY = ("validation_failed", "payload_too_large", "unsupported_media", "request_timeout")
 
 #: What stays inside the platform: places in the log by which lists are ordered, and handlers' own state.
-_INTERNAL_FIELDS = {"Execution": {"ordinal", "state"}, "Artifact": {"ordinal"}, "PendingIntent": {"ordinal"}}
+_INTERNAL_FIELDS = {
+    "Execution": {"ordinal", "state", "concurrency_key", "not_before"},
+    "Artifact": {"ordinal"},
+    "PendingIntent": {"ordinal"},
+}
 _OPTIONAL_FIELDS = {"Execution": {"steps"}, "Problem": {"errors", "policy", "reason"}}
 _INSTANT_FIELDS = {
     *("created_at", "updated_at", "expires_at", "started_at", "completed_at", "finished_at", "timestamp"),

@@ -15,6 +15,7 @@ from symphainy.errors import (
     ChildFailed,
     Conflict,
     Denied,
+    FieldError,
     IdempotencyMismatch,
     IntentRefused,
     Invalid,
@@ -175,8 +176,10 @@ def problem_of(error: SymphainyError, *, request_id: str, instance: str) -> Json
     }
     if kind not in _INTERNAL:
         document.update((name, value) for name, value in error.details.items() if name not in _RESERVED)
-    if isinstance(error, Invalid) and error.errors:
-        document["errors"] = [{"pointer": each.pointer, "detail": each.detail} for each in error.errors]
+    if isinstance(error, Invalid) and (error.errors or error.code == Invalid.code):
+        # What is wrong with the whole, and with no member of it, is at the empty pointer.
+        found = error.errors or (FieldError("", error.message),)
+        document["errors"] = [{"pointer": each.pointer, "detail": each.detail} for each in found]
     return document
 
 

@@ -239,12 +239,12 @@ LIST_PENDING = Operation(
     tag="intents",
     summary="Work that is queued and not yet started",
     body=schemas.ListPending,
-    body_example={"session_id": examples.SESSION_ID, "status": "pending"},
+    body_example={"session_id": examples.SESSION_ID, "status": "pending", "limit": 50},
     answers={
         200: Success(
-            description="Queued work, newest first.",
-            schema=schemas.PendingList,
-            example={"pending_intents": [examples.PENDING_INTENT]},
+            description="A page of it, newest first.",
+            schema=schemas.PendingPage,
+            example={"pending_intents": [examples.PENDING_INTENT], "next_cursor": None},
         )
     },
     refusals=("not_found", "session_required"),

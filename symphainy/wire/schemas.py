@@ -141,12 +141,14 @@ class CreatePending(RequestBody):
 
 
 class ListPending(RequestBody):
-    """Which queued work to list."""
+    """Which queued work to list, newest first."""
 
     session_id: Text | None = None
     intent_type: Text | None = None
     target_artifact_id: Text | None = None
     status: PendingStatusName | None = None
+    limit: Limit = LIMIT_DEFAULT
+    cursor: Cursor | None = None
 
 
 # --- executions -----------------------------------------------------------------------------------------------
@@ -280,8 +282,9 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
-class PendingList(msgspec.Struct, frozen=True, kw_only=True):
+class PendingPage(msgspec.Struct, frozen=True, kw_only=True):
     pending_intents: tuple[PendingIntent, ...]
+    next_cursor: str | None
 
 
 class LineageEdge(msgspec.Struct, frozen=True, kw_only=True):

@@ -919,7 +919,7 @@ class StoreRules:
         )
 
         async def names(limit: int = 10, **where: Any) -> list[str]:
-            return [p.pending_id for p in await acme.pending(PendingFilter(**where), limit=limit)]
+            return [p.pending_id for p in (await acme.pending(PendingFilter(**where), limit=limit)).items]
 
         assert await names() == ["int_3", "int_2", "int_1"]
         assert await names(limit=1) == ["int_3"]
@@ -928,6 +928,23 @@ class StoreRules:
         assert await names(target_artifact_id="art_1") == ["int_3", "int_1"]
         assert await names(target_artifact_id="art_1", status="pending") == ["int_3"]
         assert await names(status="completed", session_id="ses_2") == []
+
+    async def test_pages_cover_the_pending_intents_once_while_they_grow(
+        self, acme: TenantStore, clock: VirtualClock
+    ) -> None:
+        await open_session(acme, clock)
+        await acme.write([pending_created(f"int_{n}", f"art_{n % 2}") for n in range(10)])
+        pages: list[list[str]] = []
+        before: int | None = None
+        while True:
+            page = await acme.pending(PendingFilter(target_artifact_id="art_1"), limit=2, before=before)
+            pages.append([p.pending_id for p in page.items])
+            await acme.write([pending_created(f"int_late_{len(pages)}", "art_1")])
+            if page.next_cursor is None:
+                break
+            before = int(page.next_cursor)
+        assert pages == [["int_9", "int_7"], ["int_5", "int_3"], ["int_1"]]
+        assert (await acme.pending(PendingFilter(target_artifact_id="art_0"), limit=5)).next_cursor is None
 
     async def test_a_projection_is_paged_by_id(self, acme: TenantStore, clock: VirtualClock) -> None:
         await open_session(acme, clock, "exe_b", "exe_c", "exe_a")
@@ -1012,7 +1029,7 @@ class StoreRules:
         assert (await globex.artifacts(ArtifactFilter(), limit=9)).items == ()
         assert (await globex.artifacts(ArtifactFilter(parent_artifact_id="art_1"), limit=9)).items == ()
         assert await globex.children("art_1") == ()
-        assert await globex.pending(PendingFilter(), limit=9) == ()
+        assert (await globex.pending(PendingFilter(), limit=9)).items == ()
         assert await globex.saga("sag_1") is None
         assert [e.session_id for e in await globex.events(EventFilter(), limit=9)] == ["ses_2"]
         assert await globex.events(EventFilter(session_id="ses_1"), limit=9) == ()

@@ -14,10 +14,11 @@ from pydantic import BaseModel
 
 from symphainy.boot.config import Settings
 from symphainy.boot.phases import STORE_FILE, Platform, platform
-from symphainy.capability import Capability, ExecutionContext, IntentResult, intent
+from symphainy.capability import Capability, ExecutionContext, IntentResult, StateSurface, intent
 from symphainy.civic.city_manager import CityState
-from symphainy.errors import Limited, StartupFailed
+from symphainy.errors import Conflict, Limited, StartupFailed
 from symphainy.model import Caller, Role
+from symphainy.ports import PublicWorks
 from symphainy.testing.platform import caller, in_memory_platform, sqlite_platform
 from symphainy.testing.servers import free_port
 
@@ -53,6 +54,26 @@ class Sleepy(Capability):
 
     async def start(self) -> None:
         raise OSError("the model file is gone")
+
+
+async def test_a_capability_is_made_with_the_state_of_the_platform_to_read() -> None:
+    made: list[Capability] = []
+
+    class Curious(Words):
+        name = "curious"
+
+        def __init__(self, *, public_works: PublicWorks, state_surface: StateSurface) -> None:
+            super().__init__(public_works=public_works, state_surface=state_surface)
+            made.append(self)
+
+    async with in_memory_platform(capabilities=[Curious]) as p:
+        session = await p.sdk_for(caller()).create_session(context={"hall": 3})
+        (curious,) = made
+        assert curious.state_surface is not None
+        found = await curious.state_surface.get_session_state(session.session_id, session.tenant_id)
+        assert found == {"hall": 3}
+        with pytest.raises(Conflict, match=r"ctx\.state_surface"):
+            await curious.state_surface.set_session_state(session.session_id, session.tenant_id, {})
 
 
 @pytest.fixture

@@ -161,7 +161,7 @@ async def test_keeping_makes_it_ready_and_queues_the_parse(ada: Desk) -> None:
         scope={"session": ada.session_id},
     )
     assert (await ada.artifact(file["file_id"])).lifecycle_state is LifecycleState.READY
-    (pending,) = await ada.sdk.list_pending(target_artifact_id=file["file_id"])
+    (pending,) = (await ada.sdk.list_pending(target_artifact_id=file["file_id"])).items
     assert (pending.pending_id, pending.intent_type) == (saved["pending_intent_id"], "parse_content")
     assert pending.parameters == {"file_id": file["file_id"], **profile}
     again = await ada.run(
@@ -173,7 +173,7 @@ async def test_keeping_makes_it_ready_and_queues_the_parse(ada: Desk) -> None:
         "save_materialization", file_id=file["file_id"], boundary_contract_id=file["boundary_contract_id"]
     )
     assert later == saved
-    assert len(await ada.sdk.list_pending(target_artifact_id=file["file_id"])) == 1
+    assert len((await ada.sdk.list_pending(target_artifact_id=file["file_id"])).items) == 1
 
 
 async def test_keeping_it_several_times_at_once_queues_one_parse(ada: Desk) -> None:
@@ -181,7 +181,7 @@ async def test_keeping_it_several_times_at_once_queues_one_parse(ada: Desk) -> N
     wanted = {"file_id": file["file_id"], "boundary_contract_id": file["boundary_contract_id"]}
     saved = await asyncio.gather(*(ada.run("save_materialization", **wanted) for _ in range(6)))
     assert len({canonical(each) for each in saved}) == 1
-    assert len(await ada.sdk.list_pending(target_artifact_id=file["file_id"])) == 1
+    assert len((await ada.sdk.list_pending(target_artifact_id=file["file_id"])).items) == 1
 
 
 async def test_keeping_asks_the_data_steward(ada: Desk) -> None:
@@ -193,7 +193,7 @@ async def test_keeping_asks_the_data_steward(ada: Desk) -> None:
     assert isinstance(for_ever, PolicyDenied)
     assert for_ever.policy == "data_steward.materialization"
     assert (await ada.artifact(file["file_id"])).lifecycle_state is LifecycleState.PENDING
-    assert await ada.sdk.list_pending(target_artifact_id=file["file_id"]) == ()
+    assert (await ada.sdk.list_pending(target_artifact_id=file["file_id"])).items == ()
 
 
 async def test_a_contract_that_has_ended_keeps_nothing_and_the_content_may_come_again() -> None:
@@ -215,7 +215,7 @@ async def test_a_contract_that_has_ended_keeps_nothing_and_the_content_may_come_
 
 async def test_a_reference_is_kept_and_never_parsed(ada: Desk) -> None:
     file_id = await ada.keep(TABLE, materialization_type="reference")
-    assert await ada.sdk.list_pending(target_artifact_id=file_id) == ()
+    assert (await ada.sdk.list_pending(target_artifact_id=file_id)).items == ()
     assert (await ada.refused("parse_content", file_id=file_id)).code == "parse_not_queued"
 
 
@@ -233,7 +233,7 @@ async def test_a_parse_resumes_what_was_queued(ada: Desk) -> None:
         "quarantined": {"ragged_row": 1},
     }
     assert [(each["reason"], each["position"]["line"]) for each in parsed["quarantine"]] == [("ragged_row", 4)]
-    (pending,) = await ada.sdk.list_pending(target_artifact_id=file_id)
+    (pending,) = (await ada.sdk.list_pending(target_artifact_id=file_id)).items
     assert pending.status == "completed"
     artifact = await ada.artifact(parsed["parsed_file_id"])
     assert (artifact.lifecycle_state, artifact.parent_artifacts) == (LifecycleState.READY, (file_id,))
@@ -271,7 +271,7 @@ async def test_a_parse_that_fails_leaves_its_work_queued(ada: Desk) -> None:
     file_id = await ada.keep(b'{"a": 1,}', "broken.json")
     refusal = await ada.refused("parse_content", file_id=file_id)
     assert (refusal.code, refusal.details["line"]) == ("invalid_json", 1)
-    (pending,) = await ada.sdk.list_pending(target_artifact_id=file_id)
+    (pending,) = (await ada.sdk.list_pending(target_artifact_id=file_id)).items
     assert pending.status == "pending"
     parsed = await ada.run("parse_content", file_id=file_id, parsing_type="text")
     assert parsed["media_type"] == "text/plain"
@@ -315,7 +315,7 @@ async def test_a_crash_between_index_and_outcome_leaves_one_artifact() -> None:
         parsed = await ada.parse(TABLE, "pumps.csv")
         listed = await ada.run("list_artifacts", artifact_type="parsed_content")
         assert [row["artifact_id"] for row in listed["artifacts"]] == [parsed["parsed_file_id"]]
-        (pending,) = await ada.sdk.list_pending(target_artifact_id=parsed["file_id"])
+        (pending,) = (await ada.sdk.list_pending(target_artifact_id=parsed["file_id"])).items
         assert pending.status == "completed"
 
 

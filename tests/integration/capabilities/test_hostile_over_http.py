@@ -211,6 +211,8 @@ async def test_a_name_is_a_name_and_leads_nowhere(bringer: Bringer, name: bytes,
     assert (file["filename"], file["ui_name"]) == (shown, shown)
     content = await bringer.client.get(f"/api/artifacts/{file['file_id']}/content")
     assert content.headers["Content-Disposition"] == f"attachment; filename*=UTF-8''{quote(shown, safe='')}"
+    parsed = await bringer.client.get(f"/api/artifacts/{came.results['parse_content']['parsed_file_id']}/content")
+    assert (parsed.status_code, parsed.headers["Content-Disposition"]) == (200, "attachment")
     assert await bringer.is_served()
 
 

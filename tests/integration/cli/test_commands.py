@@ -69,8 +69,9 @@ def test_a_refusal_ends_with_its_code_and_what_to_try(run: Run) -> None:
         (["intents", "list", "--url", "https://far.example"], 1, "there is no token", "symphainy token"),
         (["artifacts", "frobnicate"], 2, "frobnicate", "symphainy artifacts --help"),
         (["process", "/nowhere/at/all"], 2, "/nowhere/at/all", "symphainy process --help"),
-        (["token", "--tenant", "A B", "--user", "u"], 1, "no tenant id", "symphainy token --help"),
-        (["token", "--tenant", "a", "--user", "u", "--role", "boss"], 1, "viewer, member", "symphainy token --help"),
+        (["token", "--tenant", "A B", "--user", "u"], 2, "no tenant id", "symphainy token --help"),
+        (["token", "--tenant", "a", "--user", "u", "--role", "boss"], 2, "viewer, member", "symphainy token --help"),
+        (["token", "--tenant", "a", "--user", "u", "--role", "anonymous"], 2, "--role", "symphainy token --help"),
     ],
 )
 def test_what_goes_wrong_is_told_with_what_to_try(

@@ -73,7 +73,7 @@ async def test_naming_another_tenant_stands_in_the_log_of_the_caller(
     city: Platform, experience: httpx2.AsyncClient
 ) -> None:
     await experience.get(f"/api/realms?tenant_id={OTHER_TENANT}", headers=city.headers())
-    log = await experience.get("/api/wal/events?event_type=intent_refused", headers=city.headers("op", Role.OPERATOR))
+    log = await experience.get("/api/wal/events?event_type=policy_decided", headers=city.headers("op", Role.OPERATOR))
     (refusal,) = log.json()["events"]
     assert (refusal["payload"]["policy"], refusal["payload"]["user_id"]) == ("security_guard.tenant_wall", "ada")
 

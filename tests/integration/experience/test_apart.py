@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from symphainy.experience import ExperienceService
 from symphainy.model import Role
@@ -63,6 +65,15 @@ async def test_the_main_path_is_the_same_over_two_hops(city: Platform, client: h
     ]
     ended = await client.get(f"/api/execution/{execution['execution_id']}/stream?after=4", headers=ada)
     assert ended.status_code == 204
+
+
+async def test_a_socket_is_not_acknowledged_before_its_token_is_known_to_be_good(apart: HttpServer) -> None:
+    url = apart.url.replace("http", "ws", 1) + "/api/execution/exe_1/stream"
+    async with connect(url) as connection:
+        await connection.send('{"type": "connection_init", "token": "bad"}')
+        with pytest.raises(ConnectionClosed):
+            await connection.recv()
+        assert connection.close_code == 4401
 
 
 @pytest.mark.parametrize(

@@ -270,9 +270,29 @@ async def test_pending_work_is_queued_and_listed(city: Platform, experience: htt
     assert (pending["status"], pending["execution_id"], "ordinal" in pending) == ("pending", None, False)
     for where in ({}, {"session_id": session_id}, {"status": "pending"}, {"target_artifact_id": artifact_id}):
         found = await experience.post("/api/intent/pending/list", json=where, headers=ada)
-        assert found.json() == {"pending_intents": [pending]}
+        assert found.json() == {"pending_intents": [pending], "next_cursor": None}
     none = await experience.post("/api/intent/pending/list", json={"status": "completed"}, headers=ada)
-    assert none.json() == {"pending_intents": []}
+    assert none.json() == {"pending_intents": [], "next_cursor": None}
+
+
+async def test_pending_work_is_paged_newest_first(city: Platform, experience: httpx2.AsyncClient) -> None:
+    ada = city.headers()
+    body = {
+        "intent_type": "say",
+        "target_artifact_id": await kept(experience, ada),
+        "session_id": await opened(experience, ada),
+    }
+    made = [(await experience.post("/api/intent/pending/create", json=body, headers=ada)).json() for _ in range(3)]
+    pages: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while not pages or cursor is not None:
+        where = {"session_id": body["session_id"], "limit": 2, "cursor": cursor}
+        pages.append((await experience.post("/api/intent/pending/list", json=where, headers=ada)).json())
+        cursor = pages[-1]["next_cursor"]
+    assert [page["pending_intents"] for page in pages] == [[made[2], made[1]], [made[0]]]
+    for wrong in ({"limit": 0}, {"limit": 501}, {"limit": "2"}, {"cursor": "x"}):
+        refused = await experience.post("/api/intent/pending/list", json=wrong, headers=ada)
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, f"/{next(iter(wrong))}")
 
 
 # --- executions ---

@@ -419,7 +419,7 @@ async def test_no_id_of_one_tenant_is_any_use_in_another(platform: Platform, doo
     assert (await stranger.list_executions(session_id=session.session_id)).items == ()
     assert (await stranger.list_artifacts()).items == ()
     assert (await stranger.list_artifacts(parent_artifact_id=artifact_id)).items == ()
-    assert await stranger.list_pending(target_artifact_id=artifact_id) == ()
+    assert (await stranger.list_pending(target_artifact_id=artifact_id)).items == ()
     events = (await stranger.wal_events()).items
     assert {event.tenant_id for event in events} == {"globex"}
     assert (await stranger.wal_events(session_id=session.session_id)).items == ()

@@ -22,7 +22,7 @@ from symphainy.errors import (
     TenantMismatch,
     UnknownIntent,
 )
-from symphainy.model import Artifact, Event, Execution, Session, Status, Submitted
+from symphainy.model import Artifact, Event, Execution, Page, Session, Status, Submitted
 from symphainy.sdk import ExperienceSDK, QueryState
 
 
@@ -349,8 +349,34 @@ class SdkRules:
             parameters={"number": 1},
         )
         assert (pending.status, pending.parameters) == ("pending", {"number": 1})
-        assert await sdk.list_pending(session_id=session.session_id) == (pending,)
-        assert await sdk.list_pending(target_artifact_id=artifact.artifact_id, status="started") == ()
+        assert await sdk.list_pending(session_id=session.session_id) == Page(items=(pending,), next_cursor=None)
+        started = await sdk.list_pending(target_artifact_id=artifact.artifact_id, status="started")
+        assert started == Page(items=(), next_cursor=None)
+
+    async def test_queued_work_comes_page_by_page_newest_first(self, sdk: ExperienceSDK, session: Session) -> None:
+        artifact = await written(sdk, session, "hello")
+        queued = [
+            await sdk.create_pending(
+                intent_type="double",
+                target_artifact_id=artifact.artifact_id,
+                session_id=session.session_id,
+                parameters={"number": number},
+            )
+            for number in range(5)
+        ]
+        pages: list[list[str]] = []
+        cursor = None
+        while True:
+            page = await sdk.list_pending(session_id=session.session_id, limit=2, cursor=cursor)
+            pages.append([pending.pending_id for pending in page.items])
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        ids = [pending.pending_id for pending in reversed(queued)]
+        assert pages == [ids[:2], ids[2:4], ids[4:]]
+        for limit, cursor in ((0, None), (501, None), (2, "x")):
+            with pytest.raises(Invalid):
+                await sdk.list_pending(limit=limit, cursor=cursor)
 
     async def test_a_file_goes_in_byte_by_byte_as_it_is(
         self, sdk: ExperienceSDK, session: Session, tmp_path: Path

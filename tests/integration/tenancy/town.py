@@ -218,7 +218,7 @@ async def whole(chief: Visitor) -> Any:
         "events": events,
         "executions": (await chief.post("/api/execution/list", {"limit": 500}))["executions"],
         "artifacts": artifacts,
-        "pending": (await chief.post("/api/intent/pending/list"))["pending_intents"],
+        "pending": (await chief.post("/api/intent/pending/list", {"limit": 500}))["pending_intents"],
         "contents": [await _content(chief, each["artifact_id"]) for each in artifacts if each["materializations"]],
         "sessions": [
             await chief.get("/api/session/{session_id}", {"session_id": session_id})

@@ -9,7 +9,7 @@ import pytest
 
 from symphainy.boot import capabilities
 from symphainy.boot.capabilities import discover, make, start
-from symphainy.capability import Capability
+from symphainy.capability import Capability, StateSurface
 from symphainy.errors import StartupFailed
 from symphainy.ports import PublicWorks
 from symphainy.public_works.offload import LocalOffload
@@ -99,7 +99,7 @@ async def test_something_that_is_no_capability_is_refused(modules: Path, offload
 class Fragile(Capability):
     name = "fragile"
 
-    def __init__(self, *, public_works: PublicWorks) -> None:
+    def __init__(self, *, public_works: PublicWorks, state_surface: StateSurface | None) -> None:
         raise KeyError("model")
 
 

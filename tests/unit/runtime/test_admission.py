@@ -12,6 +12,7 @@ from symphainy.civic.city_manager import CityState
 from symphainy.door import IntentRequest, Refusal
 from symphainy.errors import (
     IdempotencyMismatch,
+    IntentRefused,
     Invalid,
     Limited,
     Overloaded,
@@ -28,7 +29,7 @@ from symphainy.model.instant import instant
 from symphainy.ports import EventFilter, ExecutionFilter
 from symphainy.runtime import EngineLimits, IntentRegistry
 from symphainy.runtime.api import RuntimeDoor
-from tests.runtimes import Anything, Declared, Ground, Handler, Runtime, declared, ended, submit, until
+from tests.runtimes import FILE_AS_TEXT, Anything, Declared, Ground, Handler, Runtime, declared, ended, submit, until
 
 
 class File(BaseModel):
@@ -151,7 +152,7 @@ async def test_a_session_of_another_user_takes_no_intent(runtime: Runtime) -> No
 
 
 async def test_an_unknown_intent_is_refused_with_what_may_have_been_meant(runtime: Runtime) -> None:
-    with pytest.raises(UnknownIntent, match="did you mean: file"):
+    with pytest.raises(UnknownIntent, match="did you mean file"):
         await ask(runtime.door(), "fiel")
 
 
@@ -209,7 +210,7 @@ async def test_metadata_that_asks_for_what_cannot_be_is_refused_by_pointer(
     [
         {"parameters": {"password": "hunter2"}},
         {"parameters": {"rows": [{"credentials": {"user": "a"}}]}},
-        {"parameters": {"file": "QUJD" * 2000}},
+        {"parameters": {"file": FILE_AS_TEXT}},
         {"metadata": {"auth_token": "hunter2"}},
     ],
 )
@@ -613,11 +614,23 @@ async def takes_too_little(ctx: ExecutionContext) -> IntentResult:
     return IntentResult()
 
 
-@pytest.mark.parametrize("handler", [not_async, takes_too_much, takes_too_little, None])
+@pytest.mark.parametrize("handler", [not_async, takes_too_much, takes_too_little])
 def test_a_handler_that_does_not_fit_is_not_registered(handler: Any) -> None:
     fitting: Handler | None = handler
     with pytest.raises(StartupFailed):
         IntentRegistry().register_intent("work", "tests", fitting, {"parameters": Anything})
+
+
+async def test_an_intent_without_a_function_is_known_and_refused(still: Ground) -> None:
+    spec = IntentRegistry().register_intent("work", "tests")
+    with pytest.raises(IntentRefused, match="without a function"):
+        await spec.handler(None, None)
+
+
+def test_what_a_handler_is_annotated_with_are_its_parameters() -> None:
+    assert "extra" not in IntentRegistry().register_intent("work", "tests", work).parameters.model_fields
+    with pytest.raises(StartupFailed, match="says colour, which means nothing"):
+        IntentRegistry().register_intent("work", "tests", work, {"colour": "red"})
 
 
 @pytest.mark.parametrize("name", ["work", "chore"])

@@ -18,7 +18,7 @@ from symphainy.model import JsonObject, Role, Session, SessionState
 from symphainy.model.hot_keys import session_key
 from symphainy.runtime import EngineLimits
 from symphainy.runtime.api import RuntimeDoor
-from tests.runtimes import Anything, Ground, Runtime
+from tests.runtimes import FILE_AS_TEXT, Anything, Ground, Runtime
 
 
 async def work(ctx: ExecutionContext, params: Anything) -> IntentResult:
@@ -136,7 +136,7 @@ async def test_a_lost_cache_loses_nothing(runtime: Runtime) -> None:
     assert (await door.update_session(session.session_id, context={"b": 2})).context == {"a": 1, "b": 2}
 
 
-@pytest.mark.parametrize("value", [{"api_key": "abc"}, {"deep": [{"file": "QUJD" * 2000}]}, {"raw": b"bytes"}])
+@pytest.mark.parametrize("value", [{"api_key": "abc"}, {"deep": [{"file": FILE_AS_TEXT}]}, {"raw": b"bytes"}])
 async def test_secrets_and_file_bytes_stay_out_of_sessions(runtime: Runtime, value: JsonObject) -> None:
     door = runtime.door()
     session = await door.create_session()

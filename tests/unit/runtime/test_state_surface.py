@@ -11,7 +11,7 @@ from symphainy.model import Artifact, ArtifactStatus, Execution, JsonObject, Lif
 from symphainy.ports import EventFilter
 from symphainy.runtime.state_surface import StateSurface
 from symphainy.runtime.wal import replay_against_store
-from tests.runtimes import Ground, Handler, Runtime, declared, ended, run, seen, submit
+from tests.runtimes import FILE_AS_TEXT, Ground, Handler, Runtime, declared, ended, run, seen, submit
 
 TWICE = RetryPolicy(attempts_max=2, first_delay_s=10.0, jitter=0.0)
 
@@ -204,7 +204,7 @@ async def test_what_is_changed_after_it_was_written_was_written_as_it_stood(base
     ("state", "error"),
     [
         ({"api_key": "abc"}, PolicyDenied),
-        ({"file": "QUJD" * 2000}, PolicyDenied),
+        ({"file": FILE_AS_TEXT}, PolicyDenied),
         ({"raw": b"bytes"}, PolicyDenied),
         ({"object": object()}, Invalid),
     ],
@@ -617,7 +617,7 @@ async def test_a_pending_intent_is_found_taken_up_and_completed_with_its_executi
         assert (await run(door)).result == {"found": {"n": 1}, "after": {"n": 2}}
         second = await run(door)
         assert second.result == {"found": {"n": 2}, "after": None}
-        listed = await door.list_pending(target_artifact_id="art_1")
+        listed = (await door.list_pending(target_artifact_id="art_1")).items
         assert [(each.parameters["n"], each.status) for each in listed] == [(2, "completed"), (1, "completed")]
         assert listed[0].execution_id == second.execution_id
 
@@ -652,7 +652,7 @@ async def test_a_pending_intent_is_pending_again_when_its_execution_does_not_com
             await seen(door, execution_id, "taken")
             await runtime.door("acme", "ops", Role.OPERATOR).cancel(execution_id)
         assert (await ended(door, execution_id)).status == end
-        (pending,) = await door.list_pending()
+        (pending,) = (await door.list_pending()).items
         assert (pending.status, pending.execution_id) == ("pending", None)
     assert (await replay_against_store(base.store.tenant("acme"))).differences == ()
 
@@ -714,3 +714,45 @@ async def test_content_is_kept_under_its_hash_and_read_back(base: Ground) -> Non
         assert (opened.media_type, opened.start, opened.stop, opened.size_bytes) == ("text/plain", 6, 9, 9)
         with pytest.raises(NotFound):
             await runtime.door("globex").open_artifact(made[0])
+
+
+@pytest.mark.parametrize(
+    ("is_derived", "sha256_of", "shown"),
+    [
+        (False, None, ["tea.txt", "tea.txt"]),
+        (False, "first", ["tea.txt", None]),
+        (True, "first", ["tea.txt", None]),
+        (True, "second", [None, "tea.txt"]),
+        (True, None, [None, None]),
+        (True, "source", [None, None]),
+    ],
+)
+async def test_content_is_opened_under_a_name_that_is_its_own(
+    base: Ground, is_derived: bool, sha256_of: str | None, shown: list[str | None]
+) -> None:
+    made: list[Artifact] = []
+
+    async def work(ctx: ExecutionContext, params: Any) -> IntentResult:
+        stored = {
+            name: await ctx.blobs.put(name.encode(), format="text/plain") for name in ("source", "first", "second")
+        }
+        source = await ctx.state_surface.register_artifact(artifact_type="leaf", materializations=[stored["source"]])
+        artifact = await ctx.state_surface.register_artifact(
+            artifact_type="tea",
+            semantic_descriptor={"filename": "tea.txt"}
+            | ({} if sha256_of is None else {"sha256": stored[sha256_of].sha256}),
+            parent_artifacts=[source.artifact_id] if is_derived else [],
+            materializations=[stored["first"], stored["second"]],
+        )
+        made.append(artifact)
+        return IntentResult(artifacts={"tea": artifact})
+
+    async with Runtime(base, {"work": work}) as runtime:
+        execution = await run(runtime.door())
+        assert execution.status is Status.COMPLETED, execution.error
+        (artifact,) = made
+        opened = [
+            await runtime.door().open_artifact(artifact.artifact_id, materialization_id=each.materialization_id)
+            for each in artifact.materializations
+        ]
+        assert [each.filename for each in opened] == shown

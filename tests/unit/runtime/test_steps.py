@@ -1,6 +1,7 @@
 """Durable steps: run once, remembered for ever, retried as declared."""
 
 import asyncio
+import io
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from symphainy.capability import ExecutionContext, IntentRefused, IntentResult, 
 from symphainy.errors import ChildFailed, Invalid, PolicyDenied, SymphainyError, TimedOut, Unreachable
 from symphainy.model import Execution, JsonObject, Status
 from symphainy.runtime import EngineLimits
-from tests.runtimes import Ground, Runtime, declared, emitted, ended, run, seen, submit, until
+from tests.runtimes import FILE_AS_TEXT, Ground, Runtime, declared, emitted, ended, run, seen, submit, until
 
 TWICE = RetryPolicy(attempts_max=2, first_delay_s=10.0, jitter=0.0)
 THRICE = RetryPolicy(attempts_max=3, first_delay_s=10.0, jitter=0.0)
@@ -247,7 +248,7 @@ class Login:
         ({"access_token": "abc"}, PolicyDenied),
         ({"deep": [{"private_key": "abc"}]}, PolicyDenied),
         ({"file": b"raw bytes"}, PolicyDenied),
-        ({"file": "QUJD" * 2000}, PolicyDenied),
+        ({"file": FILE_AS_TEXT}, PolicyDenied),
         (Login("hunter2"), PolicyDenied),
         ({"object": object()}, Invalid),
         ({1: "a number as a key"}, Invalid),
@@ -582,7 +583,7 @@ async def test_what_a_failed_step_emitted_is_not_told(base: Ground) -> None:
         ("session_updated", {}, "validation_failed"),
         ("Not A Name", {}, "validation_failed"),
         ("counted", {"password": "hunter2"}, "policy_denied"),
-        ("counted", {"content": "QUJD" * 2000}, "policy_denied"),
+        ("counted", {"content": FILE_AS_TEXT}, "policy_denied"),
         ("counted", {"object": object()}, "validation_failed"),
     ],
 )
@@ -599,6 +600,53 @@ async def test_a_handler_cannot_say_what_only_the_runtime_says_or_nobody_may(
     assert execution.error.code == code
     assert emitted(execution) == []
     assert "hunter2" not in str(await base.log(execution.execution_id))
+
+
+@pytest.mark.parametrize("what", ["emitted", "returned", "session state", "a change", "execution state"])
+async def test_what_is_no_object_fails_the_execution_and_poisons_nothing(base: Ground, what: str) -> None:
+    wrong: Any = ["no", "object"]
+
+    async def work(ctx: ExecutionContext, params: Any) -> IntentResult:
+        state = ctx.state_surface
+        match what:
+            case "emitted":
+                await ctx.emit("counted", wrong)
+            case "returned":
+                return IntentResult(events=[("counted", wrong)])
+            case "session state":
+                await state.set_session_state(ctx.session_id, ctx.tenant_id, wrong)
+            case "a change":
+                await state.update_session_state(ctx.session_id, ctx.tenant_id, wrong)
+            case _:
+                await state.set_execution_state(ctx.execution_id, ctx.tenant_id, wrong)
+        return IntentResult()
+
+    async with Runtime(base, {"work": work}) as runtime:
+        door = runtime.door()
+        execution = await run(door)
+        assert execution.error is not None
+        assert (execution.status, execution.error.code) == (Status.FAILED, "validation_failed")
+        assert [each.execution_id for each in (await door.list_executions()).items] == [execution.execution_id]
+        assert (await door.get_session(execution.session_id)).context == {}
+
+
+async def test_a_returned_event_may_have_the_form_in_which_it_is_shown(base: Ground) -> None:
+    async def work(ctx: ExecutionContext, params: Any) -> IntentResult:
+        return IntentResult(events=[{"event_type": "counted", "payload": {"n": 1}}, ("summed", {})])
+
+    async with Runtime(base, {"work": work}) as runtime:
+        execution = await run(runtime.door())
+    assert [(each.event_type, each.payload) for each in execution.events] == [("counted", {"n": 1}), ("summed", {})]
+
+
+async def test_an_open_file_goes_into_the_blob_store(base: Ground) -> None:
+    async def work(ctx: ExecutionContext, params: Any) -> IntentResult:
+        kept = await ctx.blobs.put(io.BytesIO(b"green tea" * 100_000))
+        return IntentResult(result={"size": kept.size_bytes})
+
+    async with Runtime(base, {"work": work}) as runtime:
+        execution = await run(runtime.door())
+    assert execution.result == {"size": 900_000}
 
 
 @pytest.mark.parametrize("fraction", [-0.01, 1.01, float("nan")])

@@ -253,6 +253,31 @@ async def test_work_held_up_by_a_limit_does_not_keep_a_worker_busy(still: Ground
         assert (await ended(runtime.door(), second)).status is Status.COMPLETED
 
 
+async def test_work_held_up_by_its_key_or_its_time_says_so(still: Ground) -> None:
+    gate = Gate()
+    async with Runtime(still, {"work": gate.handler}) as runtime:
+        door = runtime.door()
+        session = await door.create_session()
+
+        async def asked(**metadata: Any) -> str:
+            request = IntentRequest(intent_type="work", session_id=session.session_id, metadata=metadata)
+            return (await door.submit(request)).execution_id
+
+        first = await asked(concurrency_key="press")
+        await until(lambda: gate.entered)
+        second = await asked(concurrency_key="press")
+        later = instant(still.clock.now_ms() + 60_000)
+        third = await asked(not_before=later)
+        assert (await door.get_execution(second)).waiting_on == {
+            "kind": "limit",
+            "policy": "concurrency_key",
+            "reason": f"execution {first} runs under the concurrency key 'press'",
+        }
+        assert (await door.get_execution(third)).waiting_on == {"kind": "timer", "until": later}
+        gate.opened.set()
+        assert (await ended(door, second)).waiting_on is None
+
+
 # --- a store that fails ---
 
 

@@ -46,6 +46,7 @@ _GAP_CHARS_MAX = 1 << 16
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _RECORDS_FOLLOW = re.compile(r"\[[ \t\r\n]*\{")
+_TO_BE_CONTINUED = re.compile(r"[0-9.eE+-]*\Z")
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -170,8 +171,8 @@ class _Text:
             except RecursionError:
                 raise _too_deep() from None
             else:
-                # A number at the very end of the buffer may go on behind it.
-                if end < len(self._buffer) or self._ended:
+                # A number that reaches to the end of the buffer may go on behind it: `0.` is not yet `0` and a dot.
+                if self._ended or not _TO_BE_CONTINUED.match(self._buffer, end):
                     break
             ahead = 2 * max(len(self._buffer) - self._at, BLOCK_BYTES)
             if ahead > 2 * VALUE_CHARS_MAX:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from symphainy.capabilities.content.parsing import json_values
@@ -192,6 +192,8 @@ def test_a_damaged_document_is_refused_or_conserved(value: Any, damage: bytes, p
 
 
 @given(st.lists(VALUES, max_size=30))
+@example([[], 0, Decimal("0.5")])
+@example([1e300, -1.5e-7])
 def test_small_blocks_change_nothing(values: list[Any]) -> None:
     data = codecs.BOM_UTF8 + written(values, 1)
     whole = parse(data, JSON)
