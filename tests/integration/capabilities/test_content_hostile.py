@@ -122,8 +122,8 @@ def bomb(pages: int, stream_bytes: int) -> bytes:
 
 def bounded(**limits: Any) -> type[ContentCapability]:
     class Bounded(ContentCapability):
-        def __init__(self, *, public_works: Any) -> None:
-            super().__init__(public_works=public_works, limits=ParseLimits(**limits))
+        def __init__(self, *, public_works: Any, state_surface: Any) -> None:
+            super().__init__(public_works=public_works, state_surface=state_surface, limits=ParseLimits(**limits))
 
     return Bounded
 

@@ -307,8 +307,10 @@ async def test_a_crash_between_index_and_outcome_leaves_one_artifact() -> None:
                 raise Overloaded("the index is busy", retry_after_s=0.01)
 
     class FlakyContent(ContentCapability):
-        def __init__(self, *, public_works: Any) -> None:
-            super().__init__(public_works=replace(public_works, search=Flaky(public_works.search)))
+        def __init__(self, *, public_works: Any, state_surface: Any) -> None:
+            super().__init__(
+                public_works=replace(public_works, search=Flaky(public_works.search)), state_surface=state_surface
+            )
 
     async with in_memory_platform(capabilities=(FlakyContent, InsightsCapability)) as platform:
         ada = await desk(platform)
@@ -464,8 +466,8 @@ def without_model(public_works: Any) -> PublicWorks:
 
 
 class ContentWithoutModel(ContentCapability):
-    def __init__(self, *, public_works: Any) -> None:
-        super().__init__(public_works=without_model(public_works))
+    def __init__(self, *, public_works: Any, state_surface: Any) -> None:
+        super().__init__(public_works=without_model(public_works), state_surface=state_surface)
 
 
 async def test_without_the_model_the_remedy_is_told_and_the_saga_ends_well() -> None:

@@ -156,8 +156,8 @@ async def test_a_pdf_passage_is_checked_against_its_units(ada: Desk, city: Platf
 
 
 class InsightsWithoutModel(InsightsCapability):
-    def __init__(self, *, public_works: Any) -> None:
-        super().__init__(public_works=without_model(public_works))
+    def __init__(self, *, public_works: Any, state_surface: Any) -> None:
+        super().__init__(public_works=without_model(public_works), state_surface=state_surface)
 
 
 async def test_without_the_model_words_alone_answer_and_it_says_so() -> None:
