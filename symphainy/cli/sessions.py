@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from symphainy.cli.options import URL, AsJson, Data, Token, Url
+from symphainy.cli.options import URL, AsJson, Data, Limit, Token, Url
 from symphainy.cli.terminal import show, show_facts, show_json, show_table
 
 if TYPE_CHECKING:
@@ -39,6 +40,41 @@ def create(
     Example: symphainy sessions create
     """
     _show(lambda sdk: sdk.create_session(solution_id=solution), url, token, data, as_json)
+
+
+@app.command("list")
+def list_(limit: Limit = 50, url: Url = URL, token: Token = None, data: Data = None, as_json: AsJson = False) -> None:
+    """List the sessions of the tenant, newest first, as its log tells of them: for operators.
+
+    \b
+    Example: symphainy sessions list --limit 10
+    """
+    from symphainy.cli.connection import asked
+
+    found = asked(lambda sdk: _newest(sdk, limit), url=url, token=token, data=data)
+    if as_json:
+        show_json({"sessions": [session.to_dict() for session in found]})
+        return
+    show_table(
+        ["session", "state", "user", "created", "expires"],
+        [
+            (each.session_id, each.lifecycle_state, each.user_id or "", each.created_at, each.expires_at)
+            for each in found
+        ],
+    )
+
+
+async def _newest(sdk: ExperienceSDK, limit: int) -> list[Session]:
+    """No route lists sessions; the log does. It is read from its beginning, and only the newest ids are kept."""
+    ids: deque[str] = deque(maxlen=limit)
+    after = 0
+    while True:
+        page = await sdk.wal_events(event_type="session_created", after=after, limit=500)
+        ids.extend(event.session_id for event in page.items if event.session_id is not None)
+        if page.next_cursor is None:
+            break
+        after = int(page.next_cursor)
+    return [await sdk.get_session(session_id) for session_id in reversed(ids)]
 
 
 @app.command("show")

@@ -85,7 +85,11 @@ def test_what_goes_wrong_is_told_with_what_to_try(
 
 
 def test_a_session_is_opened_shown_and_closed(run: Run) -> None:
+    earlier = run("sessions", "create", "--json").json["session_id"]
     session_id = run("sessions", "create", "--json").json["session_id"]
+    newest = run("sessions", "list", "--limit", "2", "--json").json["sessions"]
+    assert [each["session_id"] for each in newest] == [session_id, earlier]
+    assert session_id in run("sessions", "list").out
     assert run("sessions", "show", session_id, "--json").json["lifecycle_state"] == "active"
     assert run("sessions", "close", session_id, "--json").json["lifecycle_state"] == "closed"
     assert run("run", "double", "-p", "number=1", "--session", session_id).code == 1
