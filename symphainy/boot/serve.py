@@ -110,8 +110,8 @@ async def serve_experience(settings: Settings, *, runtime_url: str, on_ready: Ca
 def _spare_the_collector() -> None:
     """What boot has made stays for good: the collector need not walk it again and again.
 
-    Without this a full collection stops the event loop for 30 to 150 ms, and that is what the slowest hundredth of
-    requests at 500 a second waits for.
+    Without this each full collection walks all of it while the event loop stands still, and the slowest requests are
+    those that wait for one.
     """
     gc.collect()
     gc.freeze()

@@ -1,7 +1,6 @@
 """Data Steward: may this be kept, in which form, how long, and may it stand in the log?
 
 boundary_contract(boundary_contract_id=..., ..., now=...)   made before the first byte is kept
-activated(contract)                                         once somebody has decided to keep the content
 may_materialize(contract, materialization_type=..., size_bytes=..., retention_days=..., now=...)
 expired(contract, now=...)                                  whether what is kept under it must go
 may_record(payload)                                         a refusal names the JSON pointer of what stays out
@@ -94,11 +93,6 @@ def boundary_contract(
         issued_at=now,
         expires_at=_after_days(now, retention_days),
     )
-
-
-def activated(contract: BoundaryContract) -> BoundaryContract:
-    """The contract once somebody has decided to keep the content."""
-    return msgspec.structs.replace(contract, status=ContractStatus.ACTIVE)
 
 
 def expired(contract: BoundaryContract, *, now: Instant) -> bool:
@@ -194,9 +188,9 @@ def names_a_secret(key: str) -> bool:
 def may_record(payload: Any, *, base64_chars_max: int = BASE64_CHARS_MAX) -> Decision:
     """May this JSON value enter the log or the state? No secrets (by their keys' names), no file content."""
     # Each entry carries the way back to the root, so a pointer is only built for what is refused.
-    todo: list[tuple[Any, Any]] = [(payload, None)]
-    while todo:
-        value, place = todo.pop()
+    ahead: list[tuple[Any, Any]] = [(payload, None)]
+    while ahead:
+        value, place = ahead.pop()
         if isinstance(value, dict):
             for key, below in value.items():
                 if isinstance(key, str) and _filled(below) and names_a_secret(key):
@@ -205,9 +199,9 @@ def may_record(payload: Any, *, base64_chars_max: int = BASE64_CHARS_MAX) -> Dec
                         f"{_pointer((place, key))} is named like a secret",
                         remedy="Leave it out: credentials travel through /api/auth only",
                     )
-                todo.append((below, (place, key)))
+                ahead.append((below, (place, key)))
         elif isinstance(value, (list, tuple)):
-            todo.extend((below, (place, index)) for index, below in enumerate(value))
+            ahead.extend((below, (place, index)) for index, below in enumerate(value))
         elif isinstance(value, str):
             why = _content_in(value, base64_chars_max)
             if why:

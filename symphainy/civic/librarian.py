@@ -2,7 +2,6 @@
 
 matches_text(artifact, text)           every word of the text stands in type, descriptor or payload
 eligible(artifact, accepts)            may an intent that accepts these artifact types work on it?
-fused(rankings, k=60)                  several rankings into one, by reciprocal rank
 
 A refusal only means: leave it out of the list.
 """
@@ -10,7 +9,7 @@ A refusal only means: leave it out of the list.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from symphainy.model import Artifact, Decision, LifecycleState, allow, refuse
@@ -44,27 +43,14 @@ def eligible(artifact: Artifact, accepts: Collection[str]) -> Decision:
     return allow(ELIGIBILITY, f"{artifact.artifact_id} is a {artifact.lifecycle_state} {artifact.artifact_type}")
 
 
-def fused(rankings: Sequence[Sequence[str]], *, k: int = 60) -> tuple[tuple[str, float], ...]:
-    """Reciprocal rank fusion: `(id, score)`, best first, ties by id.
-
-    The score of an id is the sum of 1 / (k + place) over the rankings that hold it, places from 1. An id
-    counts once a ranking, at its best place.
-    """
-    scores: dict[str, float] = {}
-    for ranking in rankings:
-        for place, each in enumerate(dict.fromkeys(ranking), 1):
-            scores[each] = scores.get(each, 0.0) + 1.0 / (k + place)
-    return tuple(sorted(scores.items(), key=lambda pair: (-pair[1], pair[0])))
-
-
 def _words(artifact: Artifact) -> Iterator[str]:
-    todo: list[Any] = [artifact.artifact_type, artifact.semantic_descriptor, artifact.semantic_payload]
-    while todo:
-        value = todo.pop()
+    ahead: list[Any] = [artifact.artifact_type, artifact.semantic_descriptor, artifact.semantic_payload]
+    while ahead:
+        value = ahead.pop()
         if isinstance(value, dict):
-            todo += [*value.keys(), *value.values()]
+            ahead += [*value.keys(), *value.values()]
         elif isinstance(value, (list, tuple)):
-            todo += value
+            ahead += value
         elif isinstance(value, bool) or value is None:
             continue
         elif isinstance(value, (str, int, float)):

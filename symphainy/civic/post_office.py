@@ -1,7 +1,6 @@
 """Post Office: who gets which event, and in which order?
 
 may_receive(caller, event, execution_id=..., session_id=..., session_is_own=...)   refused: do not deliver
-in_order(last_seq, event)                                                refused: again, or out of turn
 
 What happened in an execution goes to the whole tenant, as executions do. What happened to a session alone
 goes to its user, and the rest of the log (refusals, policies) to operators. An anonymous caller gets what its
@@ -57,14 +56,3 @@ def _by_role(caller: Caller, event: Event, session_is_own: bool) -> Decision:
     if session_is_own:
         return allow(ROUTING, f"of its own session {event.session_id}")
     return refuse(ROUTING, f"{event.event_type} belongs to session {event.session_id} of another user")
-
-
-def in_order(last_seq: int, event: Event) -> Decision:
-    """May `event` be delivered after the one with `last_seq`? 0 before the first."""
-    if event.seq is None:
-        return refuse(ORDER, f"{event.event_type} at position {event.position} is of no execution")
-    if event.seq <= last_seq:
-        return refuse(ORDER, f"seq {event.seq} was delivered: the last was {last_seq}")
-    if event.seq > last_seq + 1:
-        return refuse(ORDER, f"seq {event.seq} after {last_seq}: events are missing", remedy="Read them from the log")
-    return allow(ORDER, f"seq {event.seq} follows {last_seq}")

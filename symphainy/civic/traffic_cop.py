@@ -5,13 +5,11 @@ rate(state, now_s=, per_minute=, burst=, cost=)   → (Decision, new state); one
 bucket(caller, address=...)                       the key to keep it under; `rate_class`: by which limit
 concurrent(running=..., running_max=...)          refused: wait, do not fail
 upload_allowed(size, size_max)                    refused: `TooLarge`
-refusal_key(bucket, now_s)                        refusals with one key are recorded once, counted
 """
 
 from __future__ import annotations
 
 import ipaddress
-import math
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -110,11 +108,6 @@ def _neighbourhood(address: str) -> str:
     if parsed.version == 4:
         return str(parsed)
     return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
-
-
-def refusal_key(bucket: str, *, now_s: float) -> tuple[str, int]:
-    """Bucket and whole second."""
-    return bucket, math.floor(now_s)
 
 
 def concurrent(*, running: int, running_max: int) -> Decision:

@@ -21,7 +21,7 @@ class SystemIds:
     """`Ids` of 48 bits of milliseconds and 80 random bits. Safe to share between threads and over a fork.
 
     A store keeps rows in the order of their ids. What is made together then lies together: a commit of a hundred
-    new executions dirties a few pages and not hundreds, which was worth a factor of two in executions a second.
+    new executions dirties a few pages and not hundreds.
     Random digits are drawn 256 ids at a time and mapped in C.
     """
 

@@ -211,26 +211,26 @@ class StateSurface:
         }
 
     async def _climb(self, start: str, nodes: dict[str, Artifact], edges: dict[tuple[str, str], None]) -> None:
-        todo = [start]
-        while todo and len(nodes) < LINEAGE_MAX:
-            child = nodes[todo.pop()]
+        ahead = [start]
+        while ahead and len(nodes) < LINEAGE_MAX:
+            child = nodes[ahead.pop()]
             for parent_id in child.parent_artifacts:
                 edges[parent_id, child.artifact_id] = None
                 if parent_id not in nodes:
                     parent = await self.find_artifact(parent_id)
                     if parent is not None:
                         nodes[parent_id] = parent
-                        todo.append(parent_id)
+                        ahead.append(parent_id)
 
     async def _descend(self, start: str, nodes: dict[str, Artifact], edges: dict[tuple[str, str], None]) -> None:
-        todo = [start]
-        while todo and len(nodes) < LINEAGE_MAX:
-            parent_id = todo.pop()
+        ahead = [start]
+        while ahead and len(nodes) < LINEAGE_MAX:
+            parent_id = ahead.pop()
             for child in await self._children(parent_id):
                 edges[parent_id, child.artifact_id] = None
                 if child.artifact_id not in nodes:
                     nodes[child.artifact_id] = child
-                    todo.append(child.artifact_id)
+                    ahead.append(child.artifact_id)
 
     async def _children(self, artifact_id: str) -> Sequence[Artifact]:
         return await self._tenant.children(artifact_id)

@@ -13,7 +13,6 @@ from symphainy.civic.data_steward import (
     BoundaryContract,
     ContractStatus,
     MaterializationType,
-    activated,
     boundary_contract,
     may_materialize,
     may_record,
@@ -65,10 +64,6 @@ def test_a_contract_for_an_unknown_form_cannot_be_made() -> None:
             now=NOON,
             materialization_types=["hologram"],
         )
-
-
-def test_activation_changes_the_status_alone(contract: BoundaryContract) -> None:
-    assert activated(contract) == msgspec.structs.replace(contract, status=ContractStatus.ACTIVE)
 
 
 def test_what_the_contract_covers_may_be_kept(contract: BoundaryContract) -> None:

@@ -2,7 +2,6 @@
 
 import msgspec
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from symphainy.civic import librarian
@@ -65,36 +64,4 @@ def test_an_intent_that_accepts_other_types_cannot_work_on_it() -> None:
     assert not librarian.eligible(STATEMENT, []).allowed
 
 
-def test_what_both_rankings_hold_comes_first() -> None:
-    assert librarian.fused([["a", "b", "c"], ["c", "d"]], k=60) == (
-        ("c", 1 / 63 + 1 / 61),
-        ("a", 1 / 61),
-        ("b", 1 / 62),
-        ("d", 1 / 62),
-    )
-
-
-def test_no_ranking_is_an_empty_one() -> None:
-    assert librarian.fused([]) == ()
-    assert librarian.fused([[], []]) == ()
-
-
 RANKINGS = st.lists(st.lists(st.sampled_from("abcdefgh"), unique=True), max_size=4)
-
-
-@given(RANKINGS)
-def test_fusion_keeps_every_id_once_and_sorts_by_score(rankings: list[list[str]]) -> None:
-    result = librarian.fused(rankings)
-    assert {each for each, _ in result} == {each for ranking in rankings for each in ranking}
-    assert len(result) == len(dict(result))
-    assert [score for _, score in result] == sorted((score for _, score in result), reverse=True)
-
-
-@given(st.lists(st.sampled_from("abcdefgh"), unique=True))
-def test_a_ranking_alone_keeps_its_order(ranking: list[str]) -> None:
-    assert [each for each, _ in librarian.fused([ranking])] == ranking
-
-
-@given(RANKINGS)
-def test_the_order_of_the_rankings_does_not_matter(rankings: list[list[str]]) -> None:
-    assert dict(librarian.fused(rankings[::-1])) == pytest.approx(dict(librarian.fused(rankings)))

@@ -102,22 +102,3 @@ def test_a_subscriber_gets_what_it_asked_for(asked: dict[str, str], allowed: boo
         session_id=asked.get("session_id"),
     )
     assert decision.allowed is allowed
-
-
-@pytest.mark.parametrize(
-    ("last_seq", "seq", "reason"),
-    [
-        (1, 1, "seq 1 was delivered: the last was 1"),
-        (5, 2, "seq 2 was delivered: the last was 5"),
-        (1, 3, "seq 3 after 1: events are missing"),
-        (1, None, "step_completed at position 7 is of no execution"),
-    ],
-)
-def test_what_comes_again_or_out_of_turn_is_held_back(last_seq: int, seq: int | None, reason: str) -> None:
-    decision = post_office.in_order(last_seq, event(seq=seq))
-    assert (decision.policy, decision.allowed, decision.reason) == ("post_office.order", False, reason)
-
-
-def test_the_next_in_turn_goes_out() -> None:
-    assert post_office.in_order(1, event(seq=2)).allowed
-    assert post_office.in_order(0, event(seq=1)).allowed

@@ -170,12 +170,6 @@ def test_addresses_that_one_customer_has_share_a_bucket(address: str, bucket: st
     assert traffic_cop.bucket(None, address=address) == bucket
 
 
-def test_refusals_of_one_caller_in_one_second_share_a_key() -> None:
-    keys = [traffic_cop.refusal_key("caller/acme/u1", now_s=now_s) for now_s in (12.0, 12.999, 13.0)]
-    assert keys == [("caller/acme/u1", 12), ("caller/acme/u1", 12), ("caller/acme/u1", 13)]
-    assert traffic_cop.refusal_key("caller/acme/u2", now_s=12.0) != keys[0]
-
-
 def test_a_crowd_waits() -> None:
     assert traffic_cop.concurrent(running=8, running_max=8) == Decision(
         policy="traffic_cop.concurrency",
